@@ -258,7 +258,7 @@ def _told(column: pa.Column, what: str) -> Any:
 
 
 def _polars(column: pa.Column) -> pl.DataType:
-    return column.dtype.type
+    return column.dtype.type  # pyright: ignore[reportOptionalMemberAccess]  a model's column always has a type
 
 
 def _dtypes(columns: dict[str, Common]) -> dict[str, pl.DataType]:
@@ -272,7 +272,7 @@ def _common(column: Common) -> pa.Column:
 
 def _relaxed(column: pa.Column) -> pa.Column:
     return pa.Column(
-        column.dtype,
+        _polars(column),
         column.checks,
         nullable=True,
         unique=False,
