@@ -48,7 +48,7 @@ PARTIAL_HOPS = frozenset({"change", "history"})
 class ObjectModel(pa.DataFrameModel):
     """The base of every object's model: columns in contract order, nothing coerced, nothing unknown."""
 
-    class Config:
+    class Config(pa.DataFrameModel.Config):
         """Pandera's settings for every contract."""
 
         strict = True
