@@ -1,0 +1,53 @@
+# Every command a person or CI needs. `make` alone lists them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME := $(CURDIR)/data/dagster
+export PYTHONUNBUFFERED := 1
+
+.PHONY: help install demo dev test check format lock pictures clean
+
+help: ## This list.
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@echo "Installing into $(VENV) from requirements.lock …"
+	@$(PYTHON) -c 'import sys; ok = (3, 11) <= sys.version_info < (3, 14); sys.exit(0 if ok else "crm_platform needs Python 3.11 to 3.13; this is " + sys.version.split()[0] + ". Name another one: make PYTHON=python3.12")'
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+install: $(VENV)/.installed ## Make .venv from the lock, hashes checked.
+
+demo: install ## From a sandbox CRM to a leak-free training set, 60 days, every check, in minutes.
+	@$(BIN)/crm-platform demo
+
+dev: install ## The same sandbox, with the Dagster UI on http://127.0.0.1:3000.
+	@$(BIN)/crm-platform dev
+
+test: install ## All tests.
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+check: install ## What CI runs: ruff, pyright, import-linter, tests.
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright
+	@$(BIN)/lint-imports
+	@$(BIN)/dg check defs
+	@$(MAKE) --no-print-directory test
+
+format: install ## Let ruff mend what it can.
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+lock: install ## Resolve the dependencies anew, with hashes, for every platform.
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
+		--generate-hashes --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+
+pictures: install ## Photograph the UI for the README (needs chromium and chromium-driver).
+	@$(BIN)/python docs/pictures.py
+
+clean: ## Forget the lake, the sandbox and Dagster's history; keep the samples.
+	@rm -rf data/lake data/dagster data/sandbox
