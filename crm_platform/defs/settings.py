@@ -1,0 +1,87 @@
+"""What `crm_platform.yaml` says: which CRM, where its lake lies, which days it covers, how to reach it.
+
+Reading the file is all that happens here: no network, no environment. Secrets never stand in it: the manifest names the
+variables that hold them, and a run looks them up when it connects.
+"""
+
+import datetime as dt
+from pathlib import Path
+from typing import Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from crm_platform.contracts import PermanentError
+
+FILE_NAME = "crm_platform.yaml"
+
+
+class SettingsError(PermanentError):
+    """crm_platform.yaml cannot be used as it stands."""
+
+    @classmethod
+    def missing(cls, path: Path) -> "SettingsError":
+        """Says that the named file is not there."""
+        return cls(f"There is no {path}. Copy crm_platform.yaml of the repository there, or name another file.")
+
+    @classmethod
+    def unreadable(cls, path: Path, why: str) -> "SettingsError":
+        """Says what in the file is wrong."""
+        return cls(f"{path} cannot be used: {why}. Mend the named entry; docs/concepts.md shows a whole file.")
+
+
+class Connection(BaseModel):
+    """How to reach the CRM, where the manifest alone does not say."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    base_url: str | None = Field(None, description="Where the CRM's API is served; none for the manifest's own.")
+    log: Path | None = Field(None, description="The recorded change log (.jsonl or .jsonl.gz) of a log source.")
+
+
+class Settings(BaseModel):
+    """One code location: a source, its lake and its days."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    source: str = Field("sandbox", description="A shipped manifest's name, or a path to one.")
+    lake: str = Field("data/lake", description="A folder, or an object-store URL.")
+    first_day: dt.date
+    last_day: dt.date | None = None
+    connection: Connection = Connection(base_url=None, log=None)
+    folder: Path = Field(Path(), exclude=True, description="Where the file lies; relative paths start here.")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.last_day is not None and self.last_day < self.first_day:
+            message = f"last_day {self.last_day} lies before first_day {self.first_day}"
+            raise ValueError(message)
+        return self
+
+    @property
+    def lake_root(self) -> str:
+        """The lake's root, absolute where it is a folder."""
+        return self.lake if "://" in self.lake else str((self.folder / self.lake).resolve())
+
+    @property
+    def log_file(self) -> Path | None:
+        """The recorded log, absolute, where the source is one."""
+        return None if self.connection.log is None else (self.folder / self.connection.log).resolve()
+
+
+def load_settings(path: Path | None = None) -> Settings:
+    """Reads crm_platform.yaml: the file named, or else that of the working folder, or else the repository's.
+
+    Raises:
+        SettingsError: The file is missing, is no YAML, or an entry is wrong.
+    """
+    here = Path.cwd() / FILE_NAME
+    chosen = path or (here if here.exists() else Path(__file__).parents[2] / FILE_NAME)
+    if not chosen.exists():
+        raise SettingsError.missing(chosen)
+    try:
+        told = yaml.safe_load(chosen.read_text(encoding="utf-8"))
+        return Settings.model_validate({**(told or {}), "folder": chosen.parent.resolve()})
+    except yaml.YAMLError as broken:
+        raise SettingsError.unreadable(chosen, f"it is no YAML ({type(broken).__name__})") from broken
+    except ValidationError as broken:
+        entries = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'file'}: {e['msg']}" for e in broken.errors())
+        raise SettingsError.unreadable(chosen, entries) from broken
