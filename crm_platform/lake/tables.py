@@ -1,0 +1,60 @@
+"""Where every table's layout is decided: what it is partitioned by, how its files are sorted, whether rows may be replaced.
+
+Only layouts stand here. Columns and their types come from `contracts`; reading and writing is `store`'s.
+"""
+
+import re
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+from crm_platform.lake.errors import TableNameError
+
+ROW_GROUP = 131_072
+"""Rows per row group: small enough that a range of entities is found by its statistics."""
+
+VERSION_ORDER = ("entity_id", "event_time", "processed_time", "source_position")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the tables of one name pattern lie on disk.
+
+    `partition` is None for a table that is replaced as a whole; `sort` names the columns that order the rows of a file,
+    as far as a table has them; `append_only` tables never lose a row to a replacement.
+    """
+
+    pattern: str
+    partition: str | None
+    sort: tuple[str, ...] = ()
+    append_only: bool = False
+
+
+LAYOUTS = (
+    Layout("landing/snapshot/*", "snapshot_date", ("entity_id",), append_only=True),
+    Layout("landing/changes/*", "processed_date", VERSION_ORDER, append_only=True),
+    Layout("landing/ranges", None, ("recorded_at",), append_only=True),
+    Layout("quarantine/*", "processed_date", VERSION_ORDER),
+    Layout("history/merges", "processed_date", ("object", "loser_id", "event_time", "processed_time", "winner_id")),
+    Layout("history/*", "processed_date", VERSION_ORDER),
+    Layout("current/*", None),
+    Layout("features/*", "known_date", ("entity_id", "known_at")),
+    Layout("state/*", "entity_range", ("entity_id",)),
+    Layout("gate/red", None, ("asset", "day", "check", "since"), append_only=True),
+    Layout("audit/log", "date", ("sequence",), append_only=True),
+)
+"""The first pattern that fits a name decides."""
+
+_NAME = re.compile(r"[a-z0-9_]+(/[A-Za-z0-9_.=-]+)+")
+
+
+def layout_of(table: str) -> Layout:
+    """The layout of a table, such as `history/opportunity`.
+
+    Raises:
+        TableNameError: No pattern fits, or the name would leave the lake's root.
+    """
+    if _NAME.fullmatch(table) and ".." not in table:
+        for layout in LAYOUTS:
+            if fnmatchcase(table, layout.pattern):
+                return layout
+    raise TableNameError.unknown(table, [layout.pattern for layout in LAYOUTS])
