@@ -29,6 +29,11 @@ class SettingsError(PermanentError):
         """Says what in the file is wrong."""
         return cls(f"{path} cannot be used: {why}. Mend the named entry; docs/concepts.md shows a whole file.")
 
+    @classmethod
+    def no_log(cls, source: str) -> "SettingsError":
+        """Says that a source reads a recorded log and none is named."""
+        return cls(f"{source} is read from a recorded log, and {FILE_NAME} names none. Set connection: {{log: FILE}}.")
+
 
 class Connection(BaseModel):
     """How to reach the CRM, where the manifest alone does not say."""

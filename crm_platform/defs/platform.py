@@ -1,0 +1,91 @@
+"""The configured CRM and its lake, as the Dagster resource that every asset, check and sensor asks.
+
+What stands here opens things when a run needs them; loading the definitions opens nothing.
+"""
+
+import datetime as dt
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import dagster as dg
+
+from crm_platform.contracts import Contract, contracts_in
+from crm_platform.defs.settings import Settings, SettingsError
+from crm_platform.lake import Lake
+from crm_platform.sources import Manifest, Source, connect, load_manifest, now, recorded_log
+
+CODE_VERSION = version("crm-platform")
+
+
+@cache
+def manifest_of(source: str) -> Manifest:
+    """The manifest that a source's name or path stands for, read once."""
+    return load_manifest(source)
+
+
+class Platform(dg.ConfigurableResource):
+    """One CRM and its lake."""
+
+    source: str
+    lake_root: str
+    first_day: str
+    last_day: str | None = None
+    base_url: str | None = None
+    log: str | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> "Platform":
+        """The resource that crm_platform.yaml describes."""
+        log = settings.log_file
+        return cls(
+            source=settings.source,
+            lake_root=settings.lake_root,
+            first_day=settings.first_day.isoformat(),
+            last_day=None if settings.last_day is None else settings.last_day.isoformat(),
+            base_url=settings.connection.base_url,
+            log=None if log is None else str(log),
+        )
+
+    @property
+    def manifest(self) -> Manifest:
+        """What the CRM is."""
+        return manifest_of(self.source)
+
+    @property
+    def contracts(self) -> dict[str, Contract]:
+        """What its objects look like."""
+        return contracts_in(self.manifest.contracts)
+
+    @property
+    def first(self) -> dt.date:
+        """The first day the lake covers."""
+        return dt.date.fromisoformat(self.first_day)
+
+    def lake(self, run_id: str | None = None) -> Lake:
+        """The lake, whose commits name the run and the code that made them."""
+        told = {"code_version": CODE_VERSION} | ({} if run_id is None else {"run_id": run_id})
+        return Lake(self.lake_root, metadata=told)
+
+    @contextmanager
+    def connected(self) -> Iterator[Source]:
+        """The CRM, reached as the manifest says; closed afterwards.
+
+        Raises:
+            SettingsError: The manifest reads a recorded log and none is named.
+        """
+        if self.manifest.debezium is not None:
+            if self.log is None:
+                raise SettingsError.no_log(self.source)
+            with recorded_log(Path(self.log), self.manifest) as source:
+                yield source
+        else:
+            with connect(self.manifest, base_url=self.base_url) as source:
+                yield source
+
+    def now(self) -> dt.datetime:
+        """The moment by the source's clock."""
+        with self.connected() as source:
+            return now(self.manifest, source)

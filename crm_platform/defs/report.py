@@ -1,0 +1,83 @@
+"""What a body tells Dagster of what it wrote: one materialization per day, and an output that says no more than that.
+
+Metadata is made here, from reports of the rooms below; what happened is decided there.
+"""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+import polars as pl
+from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
+
+from crm_platform.contracts import Contract
+
+QUIET = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
+"""Makes an output pass without the event that would mark the whole requested range as written (ADR 4)."""
+
+
+def written(
+    asset_key: dg.AssetKey, days: Mapping[dt.date, Mapping[str, Any]], output_name: str = "result"
+) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
+    """One materialization per day that was really written or found equal, then the output that lets the rest go on."""
+    for day, facts in sorted(days.items()):
+        yield dg.AssetMaterialization(asset_key=asset_key, partition=day.isoformat(), metadata=shown(facts))
+    yield dg.Output(None, output_name=output_name, metadata=QUIET)
+
+
+def shown(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Facts as Dagster metadata: row counts under the name the UI plots, moments as text, the rest as it is."""
+    told: dict[str, Any] = {}
+    for name, fact in facts.items():
+        if fact is None:
+            continue
+        if name == "rows":
+            told["dagster/partition_row_count"] = int(fact)
+        elif isinstance(fact, dt.datetime):
+            told[name] = dg.MetadataValue.timestamp(fact)
+        elif isinstance(fact, dt.timedelta):
+            told[f"{name}_seconds"] = fact.total_seconds()
+        elif isinstance(fact, pl.DataFrame):
+            told[name] = dg.MetadataValue.md(table(fact))
+        elif isinstance(fact, dt.date):
+            told[name] = fact.isoformat()
+        else:
+            told[name] = fact
+    return told
+
+
+def table(frame: pl.DataFrame, most: int = 20) -> str:
+    """The first rows of a frame as a Markdown table."""
+    head = frame.head(most)
+    lines = [" | ".join(head.columns), " | ".join("---" for _ in head.columns)]
+    lines += [" | ".join("" if cell is None else str(cell) for cell in row) for row in head.rows()]
+    rest = frame.height - head.height
+    return "\n".join(f"| {line} |" for line in lines) + (f"\n\n… and {rest} more" if rest > 0 else "")
+
+
+def column_schema(schema: pl.Schema, contract: Contract | None = None) -> dg.TableSchema:
+    """A table's columns with their types, meanings and PII classes."""
+    meaning = {} if contract is None else contract.meaning
+    pii = {} if contract is None else contract.pii
+    return dg.TableSchema(
+        columns=[
+            dg.TableColumn(
+                name=name,
+                type=str(dtype),
+                description=meaning.get(name),
+                tags={"pii": pii[name]} if pii.get(name, "none") != "none" else {},
+            )
+            for name, dtype in schema.items()
+        ]
+    )
+
+
+def lineage(columns: Mapping[str, list[tuple[list[str], str]]]) -> dg.TableColumnLineage:
+    """Which columns of which assets every column comes from."""
+    return dg.TableColumnLineage(
+        deps_by_column={
+            name: [dg.TableColumnDep(asset_key=dg.AssetKey(key), column_name=column) for key, column in sources]
+            for name, sources in columns.items()
+        }
+    )

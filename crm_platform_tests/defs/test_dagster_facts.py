@@ -1,0 +1,121 @@
+"""What the shell relies on in Dagster and Dagster does not promise: each test fails when upstream changes it."""
+
+import datetime as dt
+
+import dagster as dg
+import pytest
+from dagster import AssetCheckKey
+
+from crm_platform.defs.days import SINGLE_RUN, range_tags
+from crm_platform.defs.report import QUIET, written
+
+DAYS = dg.DailyPartitionsDefinition(start_date="2026-03-01", end_date="2026-03-10")
+FIVE = range_tags(dt.date(2026, 3, 1), dt.date(2026, 3, 5))
+
+
+def dates(*numbers: int) -> dict[dt.date, dict]:
+    return {dt.date(2026, 3, number): {"rows": number} for number in numbers}
+
+
+@pytest.fixture
+def instance():
+    with dg.DagsterInstance.ephemeral() as ours:
+        yield ours
+
+
+def run(instance, assets, checks=()):
+    job = dg.Definitions(assets=assets, asset_checks=list(checks)).resolve_implicit_global_asset_job_def()
+    return job.execute_in_process(instance=instance, tags=FIVE, raise_on_error=False)
+
+
+def partitions(instance, name):
+    return sorted(instance.get_materialized_partitions(dg.AssetKey(name)))
+
+
+def test_a_quiet_output_marks_only_the_days_that_were_logged_and_lets_the_downstream_run(instance):
+    ran = []
+
+    @dg.asset(partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    def up(context):
+        yield from written(context.asset_key, dates(1, 2, 3))
+
+    @dg.asset(deps=[up], partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    def down(context):
+        ran.append(len(context.partition_keys))
+        yield from written(context.asset_key, dates(1, 2))
+
+    result = run(instance, [up, down])
+    assert result.success
+    assert partitions(instance, "up") == ["2026-03-01", "2026-03-02", "2026-03-03"]
+    assert partitions(instance, "down") == ["2026-03-01", "2026-03-02"]
+    assert ran == [5]
+    event = instance.get_latest_materialization_event(dg.AssetKey("up"))
+    assert event.asset_materialization.metadata["dagster/partition_row_count"].value == 3
+
+
+def test_without_the_quiet_output_dagster_marks_the_whole_range(instance):
+    @dg.asset(partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    def up():
+        yield dg.Output(None)
+
+    assert run(instance, [up]).success
+    assert len(partitions(instance, "up")) == 5
+    assert QUIET
+
+
+def test_evaluations_are_recorded_per_partition_and_a_warning_summary_lets_the_good_days_go_on(instance):
+    ran = []
+
+    @dg.asset(partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    def up(context):
+        yield from written(context.asset_key, dates(1, 2))
+
+    @dg.asset_check(asset=up, name="rule", blocking=True, partitions_def=DAYS)
+    def rule(context):
+        ran.append("check")
+        for key in context.partition_keys:
+            yield dg.AssetCheckEvaluation(
+                asset_key=dg.AssetKey("up"), check_name="rule", passed=key != "2026-03-02", partition=key
+            )
+        yield dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN)
+
+    @dg.asset(deps=[up], partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    def down(context):
+        ran.append("down")
+        yield from written(context.asset_key, dates(1))
+
+    result = run(instance, [up, down], [rule])
+    assert result.success
+    assert ran == ["check", "down"]
+    history = instance.event_log_storage.get_asset_check_execution_history(
+        AssetCheckKey(dg.AssetKey("up"), "rule"), limit=10
+    )
+    recorded = {record.partition: record.status.value for record in history}
+    assert recorded == {
+        None: "FAILED",
+        "2026-03-01": "SUCCEEDED",
+        "2026-03-02": "FAILED",
+        "2026-03-03": "SUCCEEDED",
+        "2026-03-04": "SUCCEEDED",
+        "2026-03-05": "SUCCEEDED",
+    }
+
+
+def test_an_error_summary_of_a_blocking_check_stops_every_day_of_the_downstream(instance):
+    ran = []
+
+    @dg.asset(partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    def up(context):
+        yield from written(context.asset_key, dates(1))
+
+    @dg.asset_check(asset=up, name="rule", blocking=True, partitions_def=DAYS)
+    def rule():
+        yield dg.AssetCheckResult(passed=False)
+
+    @dg.asset(deps=[up], partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    def down():
+        ran.append("down")
+        yield dg.Output(None, metadata=QUIET)
+
+    assert not run(instance, [up, down], [rule]).success
+    assert ran == []
