@@ -12,6 +12,7 @@ import polars as pl
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from crm_platform.contracts import Contract
+from crm_platform.history.build import BuildReport
 
 QUIET = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Makes an output pass without the event that would mark the whole requested range as written (ADR 4)."""
@@ -81,3 +82,11 @@ def lineage(columns: Mapping[str, list[tuple[list[str], str]]]) -> dg.TableColum
             for name, sources in columns.items()
         }
     )
+
+
+def built(context: dg.AssetExecutionContext, report: BuildReport) -> Iterator[Any]:
+    """What a build over days tells Dagster: a materialization per day, and in the log why it stopped, if it did."""
+    if report.stopped_before is not None:
+        context.log.warning(f"{report.table} stops before {report.stopped_before}: {report.why_stopped}")
+    shared = {"delta_version": report.version, "rewritten": len(report.changed), **report.facts}
+    yield from written(context.asset_key, {day: {"rows": rows, **shared} for day, rows in report.rows.items()})

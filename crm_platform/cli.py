@@ -1,0 +1,172 @@
+"""The crm-platform command: each subcommand asks one thing of the rooms below and shows what they answered.
+
+Nothing is decided here; long work reports its progress, errors are one sentence with a remedy and exit with 1.
+"""
+
+import datetime as dt
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from crm_platform.contracts import CrmPlatformError
+
+console = Console(soft_wrap=True)
+problems = Console(stderr=True, soft_wrap=True)
+
+
+class Explaining(click.Group):
+    """A group whose commands turn our own errors into one red sentence, and leave everything else a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Runs the chosen command."""
+        try:
+            return super().invoke(ctx)
+        except CrmPlatformError as failure:
+            problems.print(f"[red]{type(failure).__name__}[/red]: {failure}", highlight=False, markup=True)
+            raise click.exceptions.Exit(1) from failure
+
+
+@click.group(cls=Explaining, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="crm-platform")
+def main() -> None:
+    """From a CRM to leak-free machine-learning data.
+
+    Start with `crm-platform demo`: a sandbox CRM, sixty days, every check, a training set. Then `crm-platform dev`
+    opens the same in the Dagster UI.
+    """
+
+
+CONFIG = click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    help="The settings file; by default crm_platform.yaml of this folder.",
+)
+
+
+def progress_to(shown: Console) -> Callable[[str], None]:
+    """Progress as dim lines with the time of day."""
+
+    def tell(line: str) -> None:
+        shown.print(f"[dim]{dt.datetime.now(dt.UTC):%H:%M:%S}[/dim] {line}", highlight=False)
+
+    return tell
+
+
+def sandbox_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that say which sandbox is meant, taken from its configuration's own descriptions."""
+    from crm_platform.sandbox import SandboxConfig
+
+    fields = SandboxConfig.model_fields
+    kinds: dict[str, Any] = {"seed": int, "accounts": int, "days": int, "extra_days": int, "speed": float}
+    decorated = command
+    for name, kind in reversed(kinds.items()):
+        told = fields[name]
+        flag = f"--{name.replace('_', '-')}"
+        decorated = click.option(flag, type=kind, default=told.default, show_default=True, help=told.description)(
+            decorated
+        )
+    return click.option(
+        "--fault", "faults", multiple=True, metavar="NAME", help="A misbehaviour to switch on, by name; repeatable."
+    )(decorated)
+
+
+def _sandbox_command() -> click.Command:
+    @sandbox_options
+    @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+    @click.option("--port", default=8710, show_default=True, help="On which port; 0 for any free one.")
+    @click.option(
+        "--folder", type=click.Path(path_type=Path), default=Path("data/sandbox"), show_default=True,
+        help="Where generated change logs are kept and found again.",
+    )  # fmt: skip
+    @wraps(sandbox)
+    def command(**options: Any) -> None:
+        sandbox(**options)
+
+    return click.command("sandbox")(command)
+
+
+def sandbox(*, host: str, port: int, faults: tuple[str, ...], folder: Path, **options: Any) -> None:
+    """Serve the sandbox CRM until interrupted.
+
+    A seeded sales organisation behind a real HTTP API: paged reads, bulk exports, a change feed, OAuth2, rate limits.
+    Its OpenAPI document is at /openapi.json. Misbehaviours are switched on by name, for example:
+
+        crm-platform sandbox --fault late_commits --fault result_cap
+    """
+    from crm_platform.sandbox import SandboxConfig, serve
+
+    config = SandboxConfig.model_validate({**options, "folder": folder, "faults": list(faults)})
+    tell = progress_to(console)
+    tell(f"Simulating {config.accounts:,} accounts over {config.days + config.extra_days} days (seed {config.seed}) …")
+    serve(config, host, port, ready=lambda address: tell(f"The sandbox CRM listens on {address.base_url}"))
+
+
+main.add_command(_sandbox_command())
+
+
+@main.command()
+@CONFIG
+@click.option("--days", type=click.IntRange(1), help="Only the first DAYS days.")
+def demo(config: Path | None, days: int | None) -> None:
+    """Build everything once, on the sandbox CRM, and say what it found.
+
+    Starts the sandbox on loopback, materializes the whole graph over the configured days in the Dagster instance below
+    data/dagster, runs every check, and prints a summary. A second run finds everything in place and writes nothing.
+    """
+    from crm_platform.defs.demo import run_demo
+
+    ok = run_demo(config, days=days, console=console)
+    raise click.exceptions.Exit(0 if ok else 1)
+
+
+@main.command()
+@CONFIG
+@click.option("--port", default=3000, show_default=True, help="Where the Dagster UI listens.")
+@click.option("--speed", default=0.0, show_default=True, help="Simulated seconds per second of the sandbox's clock.")
+def dev(config: Path | None, port: int, speed: float) -> None:
+    """Open the Dagster UI over the sandbox CRM, with sensors and schedules at hand.
+
+    Runs the sandbox beside `dagster dev`; history is kept under data/dagster, the lake under data/lake.
+    """
+    from crm_platform.defs.demo import run_dev
+
+    run_dev(config, port=port, speed=speed, console=console)
+
+
+@main.command()
+@click.option("--source", required=True, help="A shipped manifest's name (bottlecrm), or a path to one.")
+@click.option(
+    "--from", "log", required=True, type=click.Path(path_type=Path, dir_okay=False),
+    help="A recorded Debezium log, .jsonl or .jsonl.gz.",
+)  # fmt: skip
+@click.option("--lake", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the lake lies.")
+@click.option("--features/--no-features", default=True, show_default=True, help="Build timelines and training sets too.")
+def ingest(source: str, log: Path, lake: Path, *, features: bool) -> None:
+    """Land a recorded change log and build everything that follows from it.
+
+    Afterwards LAKE/current/<object> holds the CRM's tables, readable with DuckDB alone. Running it again writes
+    nothing. For example, with the sample that comes with the project:
+
+        crm-platform ingest --source bottlecrm --from data/samples/bottlecrm/events.jsonl.gz --lake data/bottle
+    """
+    from crm_platform.defs.ingest import run_ingest
+
+    run_ingest(source, log, lake, features=features, console=console, tell=progress_to(console))
+
+
+@main.command()
+@CONFIG
+def summary(config: Path | None) -> None:
+    """Say what the lake holds: rows per table, red days, lateness, training sets."""
+    from crm_platform.defs.settings import load_settings
+    from crm_platform.defs.summary import print_summary
+
+    print_summary(load_settings(config), console)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+"""Assets that land what the CRM says: the change stream of all objects at once, and one bulk export per object and day."""
+
+import datetime as dt
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+from crm_platform.contracts import Contract
+from crm_platform.defs.days import SINGLE_RUN, days_of
+from crm_platform.defs.platform import CODE_VERSION, Platform
+from crm_platform.defs.report import column_schema, written
+from crm_platform.landing import covered_days, land_changes, land_snapshot, landed_facts, watermark
+from crm_platform.quality.drift import drift_of
+from crm_platform.sources import Manifest
+
+GROUP = "landing"
+OWNERS = ["team:data-platform"]
+
+
+def landing_assets(
+    manifest: Manifest, contracts: Mapping[str, Contract], days: dg.PartitionsDefinition
+) -> list[dg.AssetsDefinition]:
+    """The landing tables of one CRM."""
+    wanted = {name: contracts[name] for name in manifest.objects}
+    snapshots = [_snapshot(manifest, contract, days) for contract in wanted.values()] if manifest.has_snapshots else []
+    return [_changes(manifest, wanted, days), *snapshots]
+
+
+def _changes(
+    manifest: Manifest, contracts: Mapping[str, Contract], days: dg.PartitionsDefinition
+) -> dg.AssetsDefinition:
+    specs = [
+        dg.AssetSpec(
+            ["landing", "changes", name],
+            partitions_def=days,
+            group_name=GROUP,
+            owners=OWNERS,
+            kinds={"delta", "polars"},
+            code_version=CODE_VERSION,
+            description=f"Every change of {name}, as {manifest.title} delivered it, with its provenance.",
+            metadata={"dagster/column_schema": column_schema(contract.change_schema, contract)},
+        )
+        for name, contract in contracts.items()
+    ]
+
+    @dg.multi_asset(specs=specs, name="landing_changes", backfill_policy=SINGLE_RUN, pool="landing_changes")
+    def changes(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
+        """Follows the change feed from where the last batch ended up to the end of the last day asked for."""
+        lake, wanted = platform.lake(context.run_id), days_of(context)
+        with platform.connected() as source:
+            report = land_changes(
+                lake,
+                source,
+                manifest,
+                contracts,
+                until=dt.datetime.combine(wanted[-1] + dt.timedelta(days=1), dt.time(), dt.UTC),
+                progress=context.log.info,
+            )
+        covered = covered_days(wanted, watermark(lake))
+        for output in context.op_execution_context.selected_output_names:
+            key = context.asset_key_for_output(output)
+            facts = landed_facts(lake, key.path[-1], covered)
+            told = {day: facts[day] | {"watermark": report.watermark} for day in covered}
+            yield from written(key, told, output)
+
+    return changes
+
+
+def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=["landing", "snapshot", contract.object],
+        partitions_def=days,
+        backfill_policy=SINGLE_RUN,
+        group_name=GROUP,
+        owners=OWNERS,
+        kinds={"delta", "polars"},
+        code_version=CODE_VERSION,
+        dagster_type=dg.Nothing,
+        pool=f"landing_snapshot_{contract.object}",
+        description=f"Every living {contract.object} as a bulk export showed it at the end of the day.",
+        metadata={"dagster/column_schema": column_schema(contract.snapshot_schema, contract)},
+    )
+    def snapshot(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
+        lake = platform.lake(context.run_id)
+        told: dict[dt.date, dict[str, Any]] = {}
+        with platform.connected() as source:
+            for day in days_of(context):
+                report = land_snapshot(
+                    lake, source, manifest, contract, day, drift=drift_of(contract), progress=context.log.info
+                )
+                if report.landed:
+                    told[day] = report.facts
+        yield from written(context.asset_key, told)
+
+    return snapshot
