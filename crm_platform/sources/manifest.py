@@ -104,6 +104,9 @@ class TrainingSpec(Spec):
     object: CanonicalObject
     column: str
     value: str
+    closed: tuple[str, ...] = Field(
+        default=(), description="Other values at which nobody asks any more: such entities are no rows."
+    )
     horizon: Duration = timedelta(days=30)
     grid: Duration = Field(default=timedelta(days=7), description="The step between the moments asked about.")
     grace: Duration | None = Field(
