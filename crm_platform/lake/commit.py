@@ -25,7 +25,7 @@ _FIRST_PAUSE = 0.02
 _LONGEST_PAUSE = 1.0
 
 CONFIGURATION: dict[str, str | None] = {
-    "delta.checkpointInterval": "50",
+    "delta.checkpointInterval": "20",
     "delta.enableExpiredLogCleanup": "false",
     "delta.logRetentionDuration": "interval 36500 days",
     "delta.deletedFileRetentionDuration": "interval 30 days",
