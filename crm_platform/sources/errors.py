@@ -3,8 +3,10 @@
 Messages name the request's method and path, never its query, body, headers or answer: those may hold people's data.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from crm_platform.contracts import PermanentError, TransientError
 
@@ -50,7 +52,9 @@ class CredentialsError(PermanentError):
 
 
 class UnreachableError(TransientError):
-    """The CRM did not answer, or answered with an error that may pass."""
+    """The CRM did not answer, or answered with an error that may pass; `wait` is what it asks for, in seconds."""
+
+    wait: float | None = None
 
 
 class ThrottledError(TransientError):
@@ -61,8 +65,60 @@ class TruncatedError(TransientError):
     """A body ended before its announced end, or is not the whole it must be."""
 
 
+class GoneError(PermanentError):
+    """The CRM no longer holds what was asked for; `answer` is what it said, for whoever knows its fields."""
+
+    def __init__(self, message: str, answer: Mapping[str, Any]) -> None:
+        super().__init__(message)
+        self.answer = answer
+
+    @classmethod
+    def answered(cls, call: object, status: int, answer: Mapping[str, Any]) -> "GoneError":
+        """Says which request met a gap."""
+        return cls(f"{call} was answered {status}: what it asks for is gone. Take a snapshot, then resume.", answer)
+
+
 class ExportPendingError(TransientError):
     """An export was not ready in the time allowed."""
+
+    @classmethod
+    def waited(cls, source: str, object_name: str, seconds: float) -> "ExportPendingError":
+        """Says how long was waited."""
+        return cls(
+            f"The export of {object_name} from {source} was not ready after {seconds:.0f} s. "
+            "Run again later, or raise `poll_total` in the manifest."
+        )
+
+
+class ExportFailedError(PermanentError):
+    """The CRM could not make an export, however often it was asked."""
+
+    @classmethod
+    def tried(cls, source: str, object_name: str, jobs: int) -> "ExportFailedError":
+        """Says how many jobs failed."""
+        return cls(
+            f"{source} failed to export {object_name}: {jobs} jobs in a row ended without a result. "
+            "Look at the jobs in the CRM, then run again."
+        )
+
+
+class BrokenExportError(TransientError):
+    """A downloaded file is not the whole it must be; nothing of it is used."""
+
+    @classmethod
+    def unreadable(cls, file: Path, object_name: str, form: str) -> "BrokenExportError":
+        """Says which file is no whole file of its format."""
+        return cls(
+            f"{file.name}, a part of the export of {object_name}, is no whole {form} file, also when fetched again. "
+            "It was removed; run again, and ask the CRM's operator if it stays so."
+        )
+
+    @classmethod
+    def short(cls, object_name: str, rows: int, told: int) -> "BrokenExportError":
+        """Says that rows are missing or too many."""
+        return cls(
+            f"The export of {object_name} holds {rows} rows, but the CRM counted {told}. Nothing of it is used: run again."
+        )
 
 
 class QuotaError(PermanentError):

@@ -1,0 +1,156 @@
+"""An object's rows read page by page: by cursor through ties and silent caps, or by id.
+
+What a row's columns are is `landing`'s business; here they become raw changes, for CRMs without a feed and for events
+that carry no data.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from crm_platform.contracts import Contract
+from crm_platform.sources.client import CrmClient
+from crm_platform.sources.errors import AnswerError, ResultCapError, UnsupportedError
+from crm_platform.sources.exports import moment
+from crm_platform.sources.manifest import Manifest, ObjectSpec
+from crm_platform.sources.raw import moment_columns, raw_changes
+from crm_platform.sources.transport import Reads, picked
+
+IDS_PER_REQUEST = 100
+
+
+class RowReader:
+    """Reads the rows of one CRM's objects."""
+
+    def __init__(self, manifest: Manifest, reads: Reads, client: CrmClient, contracts: Mapping[str, Contract]) -> None:
+        """Asks nothing yet."""
+        self._manifest = manifest
+        self._reads = reads
+        self._client = client
+        self._moments = moment_columns(contracts)
+
+    def changed(
+        self, object_name: str, *, since: datetime | None = None, deleted: bool = False, **filters: str
+    ) -> Iterator[pl.DataFrame]:
+        """The rows whose cursor column is at least `since` less the manifest's look-back, each once, in cursor order.
+
+        A read that ends is asked for once more from its last time on: a source that stops silently after some rows
+        is found out, and read on by ranges of the cursor.
+
+        Args:
+            object_name: The object.
+            since: From when on; None for all rows.
+            deleted: Whether deleted rows are wanted too, where the source serves them.
+            filters: Further equality filters, as parameters.
+
+        Yields:
+            RAW_CHANGE frames, a page each: full images (operation `snapshot`), their recording time unproven.
+
+        Raises:
+            ResultCapError: More rows share one time than the source ever serves.
+        """
+        spec = self._manifest.spec(object_name)
+        start = None if since is None else since - self._reads.cursor.look_back
+        seen: set[tuple[str, str]] = set()
+        while True:
+            served, last, fresh = 0, start, 0
+            for page in self._pages(spec, start, {**filters, **self._with_deleted(deleted)}):
+                served += len(page)
+                rows = [row for row in page if (mark := self._mark(spec, row)) not in seen and not seen.add(mark)]
+                fresh += len(rows)
+                if page:
+                    last = self._cursor(page[-1])
+                if rows:
+                    yield raw_changes([self.raw(object_name, row) for row in rows], self._moments)
+            if self._reads.since_param is None or last is None or not fresh:
+                self._refuse_a_full_cap(spec, served, fresh, start)
+                return
+            seen = {mark for mark in seen if mark[1] >= _wire(last)}
+            start = last
+
+    def by_id(self, object_name: str, ids: list[str]) -> list[dict[str, Any]]:
+        """The raw rows of records as they are now, deleted ones included; one that is gone is a delete.
+
+        Raises:
+            UnsupportedError: The source does not read by id.
+        """
+        spec = self._manifest.spec(object_name)
+        if self._reads.ids_param is None:
+            remedy = "Map gap events to `overflow` in the manifest."
+            raise UnsupportedError.without(self._manifest.name, "read by id", remedy)
+        found: dict[str, dict[str, Any]] = {}
+        for first in range(0, len(ids), IDS_PER_REQUEST):
+            asked = ",".join(ids[first : first + IDS_PER_REQUEST])
+            for page in self._pages(spec, None, {self._reads.ids_param: asked, **self._with_deleted(wanted=True)}):
+                found |= {str(row[spec.key]): row for row in page if spec.key in row}
+        gone = {"object": object_name, "operation": "delete", "change_origin": "reread"}
+        return [
+            self.raw(object_name, found[entity_id]) | {"operation": self._state(found[entity_id])}
+            if entity_id in found
+            else gone | {"entity_id": entity_id}
+            for entity_id in dict.fromkeys(ids)
+        ]
+
+    def raw(self, object_name: str, row: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns of RAW_CHANGE for one row as it is now; nothing proves when it was recorded."""
+        spec = self._manifest.objects[object_name]
+        fields = {spec.rename.get(name, name): value for name, value in row.items()}
+        edited = fields.get(spec.event_time) if spec.event_time else None
+        recorded = fields.get(spec.processed_time) if spec.processed_time else None
+        entity_id = row.get(spec.key)
+        return {
+            "object": object_name,
+            "entity_id": None if entity_id is None else str(entity_id),
+            "operation": "snapshot",
+            "event_time": edited or recorded,
+            "processed_time": recorded,
+            "source_position": f"{edited or recorded or ''}/{entity_id}",
+            "fields": fields,
+            "change_origin": "reread",
+            "payload": json.dumps(row, ensure_ascii=False),
+            "error": "no_key: the row has no key" if entity_id is None else None,
+        }
+
+    def _state(self, row: Mapping[str, Any]) -> str:
+        flag = self._manifest.deletes.flag
+        return "delete" if flag and row.get(flag) else "update"
+
+    def _with_deleted(self, wanted: bool) -> dict[str, str]:
+        return {self._reads.deleted_param: "true"} if wanted and self._reads.deleted_param else {}
+
+    def _pages(
+        self, spec: ObjectSpec, since: datetime | None, filters: Mapping[str, str]
+    ) -> Iterator[list[dict[str, Any]]]:
+        path = self._reads.path.format(object=spec.table)
+        params: dict[str, str | int] = {**filters, self._reads.limit_param: self._reads.limit}
+        if since is not None and self._reads.since_param is not None:
+            params[self._reads.since_param] = _wire(since)
+        while True:
+            told = self._client.get(path, params).body
+            rows = picked(told, self._reads.rows)
+            if not isinstance(rows, list):
+                raise AnswerError.lacks(path, self._reads.rows)
+            yield rows
+            following = picked(told, self._reads.next)
+            if following is None or params.get(self._reads.after_param) == following:
+                return
+            params[self._reads.after_param] = following
+
+    def _cursor(self, row: Mapping[str, Any]) -> datetime:
+        column = self._reads.cursor.column
+        return moment(row.get(column), self._reads.path, column)
+
+    def _mark(self, spec: ObjectSpec, row: Mapping[str, Any]) -> tuple[str, str]:
+        return str(row.get(spec.key)), _wire(self._cursor(row))
+
+    def _refuse_a_full_cap(self, spec: ObjectSpec, served: int, fresh: int, start: datetime | None) -> None:
+        cap = self._reads.result_cap
+        if cap is not None and served >= cap and not fresh and start is not None:
+            raise ResultCapError.stuck(self._reads.path.format(object=spec.table), cap, start)
+
+
+def _wire(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
