@@ -132,9 +132,9 @@ def dev(config: Path | None, port: int, speed: float) -> None:
 
     Runs the sandbox beside `dagster dev`; history is kept under data/dagster, the lake under data/lake.
     """
-    from crm_platform.defs.demo import run_dev
+    from crm_platform.defs.dev import run_dev
 
-    run_dev(config, port=port, speed=speed, console=console)
+    raise click.exceptions.Exit(run_dev(config, port=port, speed=speed, console=console))
 
 
 @main.command()

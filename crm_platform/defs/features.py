@@ -1,17 +1,19 @@
 """Assets of the feature timelines: one per declared view."""
 
-from collections.abc import Iterator, Mapping
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from crm_platform.contracts import Contract
-from crm_platform.defs.days import SINGLE_RUN, YESTERDAY, days_of
+from crm_platform.defs.days import SINGLE_RUN, YESTERDAY
 from crm_platform.defs.landing import OWNERS
 from crm_platform.defs.platform import CODE_VERSION, Platform
-from crm_platform.defs.report import built, lineage
+from crm_platform.defs.report import lineage, over_covered_days
 from crm_platform.features.build import build_features
 from crm_platform.features.catalogue import BoundView, views_for
+from crm_platform.history.build import BuildReport
 from crm_platform.sources import Manifest
 
 GROUP = "features"
@@ -56,15 +58,13 @@ def _timeline(manifest: Manifest, bound: BoundView, days: dg.PartitionsDefinitio
         },
     )
     def timeline(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        report = build_features(
-            platform.lake(context.run_id),
-            manifest,
-            platform.contracts,
-            bound,
-            days_of(context),
-            first_day=platform.first,
-            progress=context.log.info,
-        )
-        yield from built(context, report)
+        lake = platform.lake(context.run_id)
+
+        def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
+            return build_features(
+                lake, manifest, platform.contracts, bound, days, watermark=watermark, progress=context.log.info
+            )
+
+        yield from over_covered_days(context, lake, build)
 
     return timeline

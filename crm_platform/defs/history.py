@@ -1,17 +1,19 @@
 """Assets of the bitemporal history: versions per object, merge facts, and the tables of what lives now."""
 
-from collections.abc import Iterator, Mapping
+import datetime as dt
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from crm_platform.contracts import MERGES, Contract
 from crm_platform.contracts.envelope import PROVENANCE_COLUMNS, VERSION_COLUMNS
-from crm_platform.defs.days import SINGLE_RUN, YESTERDAY, days_of
+from crm_platform.defs.days import SINGLE_RUN, YESTERDAY
 from crm_platform.defs.landing import OWNERS
 from crm_platform.defs.platform import CODE_VERSION, Platform
-from crm_platform.defs.report import built, column_schema, lineage, shown
-from crm_platform.history.build import build_current, build_history, build_merges
+from crm_platform.defs.report import column_schema, lineage, over_covered_days
+from crm_platform.history.build import BuildReport, build_current, build_history, build_merges
+from crm_platform.landing import watermark
 from crm_platform.sources import Manifest
 
 GROUP = "history"
@@ -55,16 +57,14 @@ def _history(manifest: Manifest, contract: Contract, days: dg.PartitionsDefiniti
         },
     )
     def history(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        report = build_history(
-            platform.lake(context.run_id),
-            manifest,
-            platform.contracts,
-            name,
-            days_of(context),
-            first_day=platform.first,
-            progress=context.log.info,
-        )
-        yield from built(context, report)
+        lake = platform.lake(context.run_id)
+
+        def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
+            return build_history(
+                lake, manifest, platform.contracts, name, days, watermark=watermark, progress=context.log.info
+            )
+
+        yield from over_covered_days(context, lake, build)
 
     return history
 
@@ -85,10 +85,13 @@ def _merges(manifest: Manifest, days: dg.PartitionsDefinition) -> dg.AssetsDefin
         metadata={"dagster/column_schema": column_schema(MERGES)},
     )
     def merges(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        report = build_merges(
-            platform.lake(context.run_id), manifest, platform.contracts, days_of(context), first_day=platform.first
-        )
-        yield from built(context, report)
+        lake = platform.lake(context.run_id)
+
+        def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
+            del watermark
+            return build_merges(lake, manifest, platform.contracts, days, progress=context.log.info)
+
+        yield from over_covered_days(context, lake, build)
 
     return merges
 
@@ -112,10 +115,18 @@ def _current(contract: Contract) -> dg.AssetsDefinition:
         },
     )
     def current(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
-        report = build_current(platform.lake(context.run_id), platform.manifest, platform.contracts, name)
-        rows = sum(report.rows.values())
+        lake = platform.lake(context.run_id)
+        reached = watermark(lake)
+        if reached is None:
+            context.log.warning("nothing has landed yet: the current table is left as it is")
+            return dg.MaterializeResult(metadata={"dagster/row_count": 0})
+        report = build_current(lake, platform.contracts, name, watermark=reached)
         return dg.MaterializeResult(
-            metadata={"dagster/row_count": rows, "delta_version": report.version or 0, **shown(report.facts)}
+            metadata={
+                "dagster/row_count": lake.rows(report.table),
+                "delta_version": report.version or 0,
+                "watermark": dg.MetadataValue.timestamp(reached),
+            }
         )
 
     return current

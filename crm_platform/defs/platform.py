@@ -15,7 +15,7 @@ import dagster as dg
 from crm_platform.contracts import Contract, contracts_in
 from crm_platform.defs.settings import Settings, SettingsError
 from crm_platform.lake import Lake
-from crm_platform.sources import Manifest, Source, connect, load_manifest, now, recorded_log
+from crm_platform.sources import Manifest, Source, connect, load_manifest, recorded_log
 
 CODE_VERSION = version("crm-platform")
 
@@ -64,6 +64,11 @@ class Platform(dg.ConfigurableResource):
         """The first day the lake covers."""
         return dt.date.fromisoformat(self.first_day)
 
+    @property
+    def last(self) -> dt.date | None:
+        """The last day the lake covers; None where it follows the calendar."""
+        return None if self.last_day is None else dt.date.fromisoformat(self.last_day)
+
     def lake(self, run_id: str | None = None) -> Lake:
         """The lake, whose commits name the run and the code that made them."""
         told = {"code_version": CODE_VERSION} | ({} if run_id is None else {"run_id": run_id})
@@ -84,8 +89,3 @@ class Platform(dg.ConfigurableResource):
         else:
             with connect(self.manifest, base_url=self.base_url) as source:
                 yield source
-
-    def now(self) -> dt.datetime:
-        """The moment by the source's clock."""
-        with self.connected() as source:
-            return now(self.manifest, source)

@@ -4,7 +4,7 @@ Metadata is made here, from reports of the rooms below; what happened is decided
 """
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -12,7 +12,10 @@ import polars as pl
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
 from crm_platform.contracts import Contract
+from crm_platform.defs.days import days_of
 from crm_platform.history.build import BuildReport
+from crm_platform.lake import Lake
+from crm_platform.landing import covered_days, watermark
 
 QUIET = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Makes an output pass without the event that would mark the whole requested range as written (ADR 4)."""
@@ -84,9 +87,31 @@ def lineage(columns: Mapping[str, list[tuple[list[str], str]]]) -> dg.TableColum
     )
 
 
+def over_covered_days(
+    context: dg.AssetExecutionContext, lake: Lake, build: Callable[[Sequence[dt.date], dt.datetime], BuildReport]
+) -> Iterator[Any]:
+    """Lets `build` make those of the run's days that the watermark has entered, and reports them."""
+    reached = watermark(lake)
+    days = [] if reached is None else covered_days(days_of(context), reached)
+    if reached is None or not days:
+        context.log.info("the feed has not reached any of these days yet: nothing to build")
+        yield from written(context.asset_key, {})
+    else:
+        yield from built(context, build(days, reached))
+
+
 def built(context: dg.AssetExecutionContext, report: BuildReport) -> Iterator[Any]:
     """What a build over days tells Dagster: a materialization per day, and in the log why it stopped, if it did."""
-    if report.stopped_before is not None:
-        context.log.warning(f"{report.table} stops before {report.stopped_before}: {report.why_stopped}")
-    shared = {"delta_version": report.version, "rewritten": len(report.changed), **report.facts}
-    yield from written(context.asset_key, {day: {"rows": rows, **shared} for day, rows in report.rows.items()})
+    if report.blocked is not None:
+        context.log.warning(f"{report.table} stops before {report.blocked}: that day is red. See the gate/red table.")
+    late = {row["processed_date"]: row for row in report.lateness.iter_rows(named=True)}
+    told = {
+        day: {
+            "rows": report.rows.get(day, 0),
+            "delta_version": report.version,
+            "rewritten": report.commit is not None and day in report.commit.days,
+            **{name: fact for name, fact in late.get(day, {}).items() if name.startswith("late")},
+        }
+        for day in report.days
+    }
+    yield from written(context.asset_key, told)

@@ -30,6 +30,14 @@ class SettingsError(PermanentError):
         return cls(f"{path} cannot be used: {why}. Mend the named entry; docs/concepts.md shows a whole file.")
 
     @classmethod
+    def no_sandbox(cls, source: str) -> "SettingsError":
+        """Says that the settings are not those of a sandbox."""
+        return cls(
+            f"The demo and `make dev` run the sandbox CRM over fixed days; {FILE_NAME} names {source!r}, or no last_day. "
+            "Set source: sandbox and a last_day, or start `dagster dev -m crm_platform.definitions` yourself."
+        )
+
+    @classmethod
     def no_log(cls, source: str) -> "SettingsError":
         """Says that a source reads a recorded log and none is named."""
         return cls(f"{source} is read from a recorded log, and {FILE_NAME} names none. Set connection: {{log: FILE}}.")

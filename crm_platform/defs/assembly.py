@@ -1,0 +1,46 @@
+"""Puts a code location together: assets, checks, jobs, sensors and schedules of one CRM, from its settings."""
+
+from collections.abc import Mapping
+
+import dagster as dg
+from dagster_duckdb import DuckDBResource
+
+from crm_platform.contracts import contracts_in
+from crm_platform.defs.checklist import checklist
+from crm_platform.defs.checks import check_of
+from crm_platform.defs.days import partitions_of
+from crm_platform.defs.features import feature_assets
+from crm_platform.defs.history import history_assets
+from crm_platform.defs.jobs import EVERYTHING, failed_checks, jobs, new_changes, nightly_snapshots
+from crm_platform.defs.landing import landing_assets
+from crm_platform.defs.maintenance import maintenance
+from crm_platform.defs.platform import Platform, manifest_of
+from crm_platform.defs.settings import Settings
+from crm_platform.defs.training import training_assets
+
+__all__ = ["EVERYTHING", "build_defs"]
+
+
+def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
+    """The definitions of the CRM that the settings name; opens no connection, no table and no environment."""
+    manifest = manifest_of(settings.source)
+    contracts = contracts_in(manifest.contracts)
+    days = partitions_of(settings)
+    assets = [
+        *landing_assets(manifest, contracts, days),
+        *history_assets(manifest, contracts, days),
+        *feature_assets(manifest, contracts, days),
+        *training_assets(manifest),
+        maintenance,
+    ]
+    schedules = [nightly_snapshots] if manifest.has_snapshots else []
+    return dg.Definitions(
+        assets=assets,
+        asset_checks=[check_of(declared, days) for declared in checklist(manifest, contracts)],
+        jobs=jobs(has_snapshots=manifest.has_snapshots),
+        sensors=[new_changes, failed_checks],
+        schedules=schedules,
+        resources={"platform": Platform.from_settings(settings), "duckdb": DuckDBResource(database=":memory:")},
+        executor=dg.in_process_executor,
+        loggers=loggers,
+    )

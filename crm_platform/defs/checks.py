@@ -1,0 +1,118 @@
+"""The one factory of asset checks: what a check found becomes evaluations per partition, a summary, and the gate.
+
+Which checks there are stands in `checklist`; what they find is decided in `quality`.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from crm_platform.defs.days import days_of
+from crm_platform.defs.platform import Platform
+from crm_platform.defs.report import table
+from crm_platform.lake import Lake, hold, release
+from crm_platform.landing import covered_days, watermark
+from crm_platform.quality.result import CheckResult, Finding
+
+RUNBOOK = "docs/runbook.md"
+
+Ask = Callable[[Platform, Lake, Sequence[dt.date]], CheckResult]
+"""What a check asks: the platform, the lake, and the days (none for a table that has no days)."""
+
+
+@dataclass(frozen=True)
+class Declared:
+    """One check of one table.
+
+    A check that `gates` writes failing days to gate/red: they and what carries their state wait. One that is not
+    `by_day` looks at the whole table.
+    """
+
+    name: str
+    table: str
+    description: str
+    ask: Ask
+    gates: bool = True
+    by_day: bool = True
+
+
+def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
+    """The Dagster check that asks a declared one."""
+    asset_key = dg.AssetKey(declared.table.split("/"))
+
+    @dg.asset_check(
+        asset=asset_key,
+        name=declared.name,
+        description=declared.description,
+        blocking=declared.gates,
+        partitions_def=days if declared.by_day else None,
+        metadata={"runbook": f"{RUNBOOK}#{declared.name}"},
+    )
+    def check(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[Any]:
+        lake = platform.lake(context.run_id)
+        reached = watermark(lake)
+        looked_at = covered_days(days_of(context), reached) if declared.by_day and reached is not None else []
+        result = declared.ask(platform, lake, looked_at)
+        if declared.gates and declared.by_day:
+            _keep_gate(lake, declared, result, looked_at)
+        for finding in result.findings:
+            if finding.day is not None:
+                yield dg.AssetCheckEvaluation(
+                    asset_key=asset_key,
+                    check_name=declared.name,
+                    passed=finding.passed,
+                    partition=finding.day.isoformat(),
+                    severity=_severity(result),
+                    description=finding.what,
+                    metadata=_told(declared, result, [finding]),
+                )
+        yield dg.AssetCheckResult(
+            passed=result.passed,
+            severity=_summary_severity(declared, result, looked_at),
+            description=result.summary(),
+            metadata=_told(declared, result, [f for f in result.findings if not f.passed]),
+        )
+
+    return check
+
+
+def _severity(result: CheckResult) -> dg.AssetCheckSeverity:
+    return dg.AssetCheckSeverity.ERROR if result.severity == "error" else dg.AssetCheckSeverity.WARN
+
+
+def _summary_severity(
+    declared: Declared, result: CheckResult, looked_at: Sequence[dt.date]
+) -> dg.AssetCheckSeverity:
+    """A warning while the gate lets good days go on; an error where it stops everything that was asked for."""
+    goes_on = declared.gates and declared.by_day and result.failed_days[:1] != list(looked_at[:1])
+    return dg.AssetCheckSeverity.WARN if goes_on else _severity(result)
+
+
+def _keep_gate(lake: Lake, declared: Declared, result: CheckResult, looked_at: Sequence[dt.date]) -> None:
+    """Writes failing days to gate/red, and takes out those that this check has now seen to be well."""
+    failed = {f.day: f for f in result.findings if f.day is not None and not f.passed} if _is_error(result) else {}
+    for day, finding in failed.items():
+        hold(lake, declared.table, day, declared.name, finding.what)
+    release(lake, declared.table, [day for day in looked_at if day not in failed], declared.name)
+
+
+def _is_error(result: CheckResult) -> bool:
+    return result.severity == "error"
+
+
+def _told(declared: Declared, result: CheckResult, findings: Sequence[Finding]) -> dict[str, Any]:
+    """What an evaluation carries: counts, examples, the remedy and the runbook's section."""
+    told: dict[str, Any] = {
+        "failing_rows": sum(f.failing for f in findings),
+        "total_rows": sum(f.total for f in findings) if findings else result.total,
+        "runbook": dg.MetadataValue.text(f"{RUNBOOK}#{declared.name}"),
+    }
+    examples = [f.examples for f in findings if f.examples is not None and not f.examples.is_empty()]
+    if any(not f.passed for f in findings):
+        told["what_to_do"] = result.remedy
+    if examples:
+        told["examples"] = dg.MetadataValue.md(table(examples[0]))
+    return told | {name: fact for name, fact in result.facts.items() if isinstance(fact, int | float | str)}
