@@ -11,9 +11,8 @@ from crm_platform.defs.days import SINGLE_RUN, YESTERDAY
 from crm_platform.defs.landing import OWNERS
 from crm_platform.defs.platform import CODE_VERSION, Platform
 from crm_platform.defs.report import lineage, over_covered_days
-from crm_platform.features.build import build_features
+from crm_platform.features.build import BuildReport, build_features
 from crm_platform.features.catalogue import BoundView, views_for
-from crm_platform.history.build import BuildReport
 from crm_platform.sources import Manifest
 
 GROUP = "features"

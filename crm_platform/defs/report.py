@@ -5,7 +5,7 @@ Metadata is made here, from reports of the rooms below; what happened is decided
 
 import datetime as dt
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import dagster as dg
 import polars as pl
@@ -14,7 +14,7 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 from crm_platform.contracts import Contract
 from crm_platform.defs.days import days_of
 from crm_platform.history.build import BuildReport
-from crm_platform.lake import Lake
+from crm_platform.lake import Commit, Lake
 from crm_platform.landing import covered_days, watermark
 
 QUIET = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
@@ -87,8 +87,25 @@ def lineage(columns: Mapping[str, list[tuple[list[str], str]]]) -> dg.TableColum
     )
 
 
+class Built(Protocol):
+    """What every build over days reports."""
+
+    @property
+    def table(self) -> str: ...  # noqa: D102
+    @property
+    def days(self) -> tuple[dt.date, ...]: ...  # noqa: D102
+    @property
+    def rows(self) -> Mapping[dt.date, int]: ...  # noqa: D102
+    @property
+    def version(self) -> int | None: ...  # noqa: D102
+    @property
+    def commit(self) -> Commit | None: ...  # noqa: D102
+    @property
+    def blocked(self) -> dt.date | None: ...  # noqa: D102
+
+
 def over_covered_days(
-    context: dg.AssetExecutionContext, lake: Lake, build: Callable[[Sequence[dt.date], dt.datetime], BuildReport]
+    context: dg.AssetExecutionContext, lake: Lake, build: Callable[[Sequence[dt.date], dt.datetime], Built]
 ) -> Iterator[Any]:
     """Lets `build` make those of the run's days that the watermark has entered, and reports them."""
     reached = watermark(lake)
@@ -100,11 +117,12 @@ def over_covered_days(
         yield from built(context, build(days, reached))
 
 
-def built(context: dg.AssetExecutionContext, report: BuildReport) -> Iterator[Any]:
+def built(context: dg.AssetExecutionContext, report: Built) -> Iterator[Any]:
     """What a build over days tells Dagster: a materialization per day, and in the log why it stopped, if it did."""
     if report.blocked is not None:
         context.log.warning(f"{report.table} stops before {report.blocked}: that day is red. See the gate/red table.")
-    late = {row["processed_date"]: row for row in report.lateness.iter_rows(named=True)}
+    lateness = report.lateness if isinstance(report, BuildReport) else pl.DataFrame()
+    late = {row["processed_date"]: row for row in lateness.iter_rows(named=True)}
     told = {
         day: {
             "rows": report.rows.get(day, 0),

@@ -92,7 +92,9 @@ def load_settings(path: Path | None = None) -> Settings:
         raise SettingsError.missing(chosen)
     try:
         told = yaml.safe_load(chosen.read_text(encoding="utf-8"))
-        return Settings.model_validate({**(told or {}), "folder": chosen.parent.resolve()})
+        if not isinstance(told, dict):
+            raise SettingsError.unreadable(chosen, "it is no mapping of names to values")
+        return Settings.model_validate({**told, "folder": chosen.parent.resolve()})
     except yaml.YAMLError as broken:
         raise SettingsError.unreadable(chosen, f"it is no YAML ({type(broken).__name__})") from broken
     except ValidationError as broken:

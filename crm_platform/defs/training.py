@@ -1,6 +1,7 @@
 """The training sets' asset, with its manifest and the score of a small baseline model beside a leaky one."""
 
 import datetime as dt
+import json
 from typing import Any
 
 import dagster as dg
@@ -8,8 +9,9 @@ import dagster as dg
 from crm_platform.defs.landing import OWNERS
 from crm_platform.defs.platform import CODE_VERSION, Platform
 from crm_platform.defs.report import shown
-from crm_platform.features.baseline import baseline_report
-from crm_platform.features.training import build_training_set
+from crm_platform.features.baseline import BaselineError, BaselineReport, baseline
+from crm_platform.features.training import MANIFEST, build_training_set, training_set
+from crm_platform.lake import Lake
 from crm_platform.landing import watermark
 from crm_platform.sources import Manifest
 
@@ -49,11 +51,34 @@ def _training_set(manifest: Manifest, name: str) -> dg.AssetsDefinition:
             "dagster/row_count": report.manifest.rows,
             "id": report.manifest.id,
             "path": dg.MetadataValue.path(str(report.path)),
-            "manifest": dg.MetadataValue.json(report.manifest.as_json()),
-            "baseline": dg.MetadataValue.md(baseline_report(lake, manifest, name).as_markdown()),
+            "manifest": dg.MetadataValue.json(json.loads((report.path / MANIFEST).read_text(encoding="utf-8"))),
+            "baseline": dg.MetadataValue.md(_baseline(lake, name)),
         }
         return dg.MaterializeResult(metadata=facts | shown({"watermark": reached, "is_new": report.is_new}))
 
     return training
 
 
+
+
+def _baseline(lake: Lake, name: str) -> str:
+    """The two scores as a table, or why there are none: a set too small to score is still a training set."""
+    try:
+        return scores(baseline(lake, training_set(lake, name)))
+    except BaselineError as refused:
+        return str(refused)
+
+
+def scores(report: BaselineReport) -> str:
+    """What the same model scores with honest and with leaky features, as a Markdown table."""
+    honest, leaky = report.point_in_time, report.leaky
+    return "\n".join(
+        [
+            f"Trained on {report.train_rows:,} rows before {report.split_at:%Y-%m-%d}, scored on {report.test_rows:,} later ones.",
+            "",
+            "| features | AUC | average precision |",
+            "|---|---|---|",
+            f"| as known when asked | {honest.auc:.3f} | {honest.average_precision:.3f} |",
+            f"| leaky: as known at the end | {leaky.auc:.3f} | {leaky.average_precision:.3f} |",
+        ]
+    )
