@@ -1,0 +1,11 @@
+"""A CRM to develop against: a deterministic simulation behind a real HTTP server, with faults to switch on.
+
+It knows the contracts of its objects and nothing else of the platform.
+"""
+
+from crm_platform.sandbox.config import SandboxConfig
+from crm_platform.sandbox.faults import Faults
+from crm_platform.sandbox.run import Address, SandboxError, running, serve
+from crm_platform.sandbox.simulator import generated
+
+__all__ = ["Address", "Faults", "SandboxConfig", "SandboxError", "generated", "running", "serve"]
