@@ -104,8 +104,8 @@ class TrainingSpec(Spec):
     object: CanonicalObject
     column: str
     value: str
-    closed: tuple[str, ...] = Field(
-        default=(), description="Other values at which nobody asks any more: such entities are no rows."
+    closed: list[str] = Field(
+        default_factory=list, description="Other values at which nobody asks any more: such entities are no rows."
     )
     horizon: Duration = timedelta(days=30)
     grid: Duration = Field(default=timedelta(days=7), description="The step between the moments asked about.")
