@@ -4,6 +4,7 @@ Nothing here writes; what is asked is decided by the rooms above.
 """
 
 from collections.abc import Sequence
+from functools import cache
 
 import duckdb
 import polars as pl
@@ -16,10 +17,18 @@ _SQL_TYPES = {"day": "DATE", "entity_range": "BIGINT"}
 
 
 def connect() -> duckdb.DuckDBPyConnection:
-    """A DuckDB session in memory whose time zone is UTC, whatever the machine's is."""
-    session = duckdb.connect(":memory:")
+    """A DuckDB session in memory whose time zone is UTC, whatever the machine's is; close it, or use it in a `with`.
+
+    Sessions of one process share an engine: making one costs next to nothing, but tables made in one are seen in all.
+    """
+    session = _engine().cursor()
     session.execute("SET TimeZone = 'UTC'")
     return session
+
+
+@cache
+def _engine() -> duckdb.DuckDBPyConnection:
+    return duckdb.connect(":memory:")
 
 
 def query(sql: str, *, lake: Lake | None = None, **tables: str | pl.DataFrame) -> pl.DataFrame:
@@ -100,6 +109,6 @@ def _view(session: duckdb.DuckDBPyConnection, name: str, lake: Lake, table: str)
     typed = f", hive_types = {{'{partition}': {sql_type}}}" if partition else ""
     files = ", ".join("'" + file.replace("'", "''") + "'" for file in opened.file_uris())
     session.execute(
-        f"CREATE VIEW {name} AS SELECT * FROM read_parquet([{files}], union_by_name = true, "  # noqa: S608  our own names
+        f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet([{files}], union_by_name = true, "  # noqa: S608  our own names
         f"hive_partitioning = {str(partition is not None).lower()}{typed})"
     )

@@ -2,3 +2,29 @@
 
 What is landed is never changed. Reading a CRM is `sources`' business, versions are `history`'s.
 """
+
+from crm_platform.landing.errors import DriftError, ExportUnreadableError, SnapshotRefusedError
+from crm_platform.landing.feed import LandingReport, land_changes
+from crm_platform.landing.gaps import Gap, gaps_in
+from crm_platform.landing.quarantine import Arrival
+from crm_platform.landing.rows import Landed, landed_rows
+from crm_platform.landing.watermark import Batch, batches, closed_days, covered_days, landed_offset, watermark
+
+__all__ = [
+    "Arrival",
+    "Batch",
+    "DriftError",
+    "ExportUnreadableError",
+    "Gap",
+    "Landed",
+    "LandingReport",
+    "SnapshotRefusedError",
+    "batches",
+    "closed_days",
+    "covered_days",
+    "gaps_in",
+    "land_changes",
+    "landed_offset",
+    "landed_rows",
+    "watermark",
+]

@@ -1,0 +1,105 @@
+"""How landing refuses or fails: one class per failure, with what, where and how much, and what to do next."""
+
+from datetime import date, datetime
+from pathlib import Path
+
+from crm_platform.contracts import PermanentError, TransientError
+
+
+class BatchTakenError(TransientError):
+    """Another run is landing the same stretch of the feed."""
+
+    @classmethod
+    def other_bounds(cls, batch_id: str) -> "BatchTakenError":
+        """Names the batch that was opened by somebody else."""
+        return cls(
+            f"Batch {batch_id} was opened by another run with other bounds. Nothing was landed; run it again, "
+            "and give the feed a pool of one."
+        )
+
+
+class FeedBoundsError(PermanentError):
+    """A source does not hand over the stretch it was asked for."""
+
+    @classmethod
+    def torn(cls, expected: str | None, got: str | None) -> "FeedBoundsError":
+        """Says that a batch does not begin where the one before ended."""
+        return cls(
+            f"A batch of the feed begins after offset {got or 'the start'}, but the one before ended at "
+            f"{expected or 'the start'}. Nothing of it was landed; check the source's manifest."
+        )
+
+    @classmethod
+    def short(cls, batch_id: str, to_offset: str, got: str | None) -> "FeedBoundsError":
+        """Says that an open batch cannot be repeated as a whole."""
+        return cls(
+            f"Open batch {batch_id} must be repeated up to offset {to_offset}, but the feed ends at "
+            f"{got or 'its start'}. Check that this is the CRM, or the file, that was landed before."
+        )
+
+
+class SnapshotRefusedError(PermanentError):
+    """A snapshot cannot be taken for the day that was asked for."""
+
+    @classmethod
+    def past(cls, object_name: str, day: date, now: datetime) -> "SnapshotRefusedError":
+        """Says that a past day cannot be exported any more."""
+        return cls(
+            f"No snapshot of {object_name} was taken on {day}, and by the source's clock it is {now:%Y-%m-%d %H:%M} UTC: "
+            "this CRM cannot export a past day. Leave the day without one; the change feed carries its history."
+        )
+
+    @classmethod
+    def other_day(cls, object_name: str, day: date, finished_at: datetime) -> "SnapshotRefusedError":
+        """Says that a dated export is not of the day asked for."""
+        return cls(
+            f"The dated export of {object_name} for {day} says that it shows {finished_at:%Y-%m-%d %H:%M} UTC. "
+            "Nothing was landed; check the manifest's `exports`."
+        )
+
+
+class ExportUnreadableError(TransientError):
+    """An export's file cannot be read."""
+
+    @classmethod
+    def broken(cls, object_name: str, path: Path, why: str) -> "ExportUnreadableError":
+        """Names the file."""
+        return cls(
+            f"The export of {object_name} in {path.name} cannot be read: {why}. Nothing was landed; export it again."
+        )
+
+
+class DriftError(PermanentError):
+    """An export does not fit its contract in a way that would make later data wrong."""
+
+    def __init__(self, message: str, *, object_name: str, day: date, kept: Path, verdict: object) -> None:
+        super().__init__(message)
+        self.object = object_name
+        self.day = day
+        self.kept = kept
+        self.verdict = verdict
+
+    @classmethod
+    def incompatible(cls, object_name: str, day: date, summary: str, kept: Path, verdict: object) -> "DriftError":
+        """Names the columns, the day, and the file that was kept."""
+        return cls(
+            f"The export of {object_name} for {day} does not fit its contract: {summary}. Nothing was landed, the file is "
+            f"kept at {kept}. Change the contract and run the day again, or run "
+            f"`crm-platform snapshot skip {day} --object {object_name}`.",
+            object_name=object_name,
+            day=day,
+            kept=kept,
+            verdict=verdict,
+        )
+
+
+class ReleaseError(PermanentError):
+    """Quarantined rows cannot be released."""
+
+    @classmethod
+    def nothing_raw(cls, table: str, rows: int) -> "ReleaseError":
+        """Says that the rows were not refused at landing."""
+        return cls(
+            f"{rows} rows of {table} were not refused when they landed, and so cannot be landed again. "
+            "Mend what quarantined them, and rebuild the history of their days."
+        )
