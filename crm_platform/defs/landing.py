@@ -10,7 +10,7 @@ from crm_platform.contracts import Contract
 from crm_platform.defs.days import SINGLE_RUN, days_of
 from crm_platform.defs.platform import CODE_VERSION, Platform
 from crm_platform.defs.report import column_schema, written
-from crm_platform.landing import covered_days, land_changes, land_snapshot, landed_facts, watermark
+from crm_platform.landing import covered_days, land_changes, land_snapshot, watermark
 from crm_platform.quality.drift import drift_of
 from crm_platform.sources import Manifest
 
@@ -60,8 +60,18 @@ def _changes(
         covered = covered_days(wanted, watermark(lake))
         for output in context.op_execution_context.selected_output_names:
             key = context.asset_key_for_output(output)
-            facts = landed_facts(lake, key.path[-1], covered)
-            told = {day: facts[day] | {"watermark": report.watermark} for day in covered}
+            counted = lake.rows_by_day("/".join(key.path))
+            refused = lake.rows_by_day(f"quarantine/{key.path[-1]}")
+            version = lake.version("/".join(key.path))
+            told = {
+                day: {
+                    "rows": counted.get(day, 0),
+                    "quarantined": refused.get(day, 0),
+                    "delta_version": version,
+                    "watermark": report.watermark,
+                }
+                for day in covered
+            }
             yield from written(key, told, output)
 
     return changes

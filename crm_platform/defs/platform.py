@@ -4,6 +4,7 @@ What stands here opens things when a run needs them; loading the definitions ope
 """
 
 import datetime as dt
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -15,7 +16,7 @@ import dagster as dg
 from crm_platform.contracts import Contract, contracts_in
 from crm_platform.defs.settings import Settings, SettingsError
 from crm_platform.lake import Lake
-from crm_platform.sources import Manifest, Source, connect, load_manifest, recorded_log
+from crm_platform.sources import Manifest, Source, connect, credentials_from, load_manifest, recorded_log
 
 CODE_VERSION = version("crm-platform")
 
@@ -81,11 +82,11 @@ class Platform(dg.ConfigurableResource):
         Raises:
             SettingsError: The manifest reads a recorded log and none is named.
         """
-        if self.manifest.debezium is not None:
-            if self.log is None:
-                raise SettingsError.no_log(self.source)
-            with recorded_log(Path(self.log), self.manifest) as source:
+        if self.manifest.http is not None:
+            credentials = credentials_from(self.manifest, os.environ)
+            with connect(self.manifest, base_url=self.base_url, credentials=credentials) as source:
                 yield source
+        elif self.log is None:
+            raise SettingsError.no_log(self.source)
         else:
-            with connect(self.manifest, base_url=self.base_url) as source:
-                yield source
+            yield recorded_log(Path(self.log), self.manifest)

@@ -120,6 +120,17 @@ class Lake:
         actions = pl.DataFrame(opened.get_add_actions(flatten=True))
         return actions.get_column(name).unique().sort().to_list() if name in actions.columns else []
 
+    def rows_by_day(self, table: str) -> dict[Part, int]:
+        """How many rows every partition holds; read from the log."""
+        opened = self.open(table)
+        if opened is None:
+            return {}
+        name = f"partition.{_partition_of(table)}"
+        actions = pl.DataFrame(opened.get_add_actions(flatten=True))
+        if name not in actions.columns:
+            return {}
+        return dict(actions.group_by(name).agg(pl.col("num_records").sum()).sort(name).iter_rows())
+
     def rows(self, table: str) -> int:
         """How many rows the table holds; read from the log."""
         opened = self.open(table)
