@@ -58,13 +58,13 @@ class Diary:
         old = leads.settled(day.start)
         status, quality = leads["status"][old], leads["quality"][old] / 1000
         fresh = (status == CONVERTED) & (leads["converted_at"][old] > day.start - 4 * DAY)
-        mean = np.where(status < CONVERTED, 0.2 * np.exp(0.45 * quality), np.where(fresh, 1.6, 0.004))
+        mean = np.where(status < CONVERTED, 0.27 * np.exp(0.6 * quality), np.where(fresh, 1.6, 0.004))
         lead = np.repeat(old, day.rng.poisson(mean * day.pace))
         old = deals.settled(day.start)
         pending = old[deals["stage"][old] <= NEGOTIATION]
-        deal = np.repeat(pending, day.rng.poisson(0.12 * day.pace, len(pending)))
+        deal = np.repeat(pending, day.rng.poisson(0.2 * day.pace, len(pending)))
         old = accounts.settled(day.start)
-        return lead, deal, np.repeat(old, day.rng.poisson(0.14 * day.pace, len(old)))
+        return lead, deal, np.repeat(old, day.rng.poisson(0.3 * day.pace, len(old)))
 
     def _enter(self, world: World, day: Day, commit: Ints, keys: dict[str, Ints]) -> None:
         """Writes new activities: of random kinds, at random times before or after they are logged."""
@@ -142,7 +142,8 @@ class Diary:
         held, commit = self.recent, day.moments(len(rows))
         claimed = day.rng.random(len(rows)) < backdated
         event = np.where(claimed, day.backdated(commit, held["created"][rows]), day.before(commit))
-        fields: dict[str, Ints | int] = {name: held[name][rows] for name in names} | {"modified_at": event}
+        fields: dict[str, Ints | int] = {name: held[name][rows] for name in names}
+        fields["modified_at"] = event
         by = held["owner_id"][rows]
         world.journal.write(*("activity", "update", held["id"][rows]), event=event, commit=commit, fields=fields, by=by)
 
@@ -168,9 +169,9 @@ class Diary:
         held["life"][soft] = SOFT_DELETED
         commit = day.moments(len(hard))
         hidden = (day.rng.random(len(hard)) < fault.share).astype(np.int64) if fault else 0
-        times = {"event": day.before(commit), "commit": commit}
+        event, gone = day.before(commit), held["id"][hard]
         world.journal.write(
-            *("activity", "delete", held["id"][hard]), **times, hidden=hidden, hard=1, origin="automation"
+            *("activity", "delete", gone), event=event, commit=commit, hidden=hidden, hard=1, origin="automation"
         )
         held["life"][hard] = GONE
 

@@ -9,7 +9,7 @@ from crm_platform.contracts import sandbox as model
 from crm_platform.sandbox.journal import NULL, SECOND, Ints
 from crm_platform.sandbox.lives import ADMIN, binned, bury, edit, enter, revive, sometimes_backdated
 from crm_platform.sandbox.people import enter_contacts
-from crm_platform.sandbox.world import DAY, HOUR, MERGED, MINUTE, Day, World
+from crm_platform.sandbox.world import DAY, HOUR, MERGED, MINUTE, Day, Stamps, World
 
 IMPORTED = 0.6
 IMPORT_TXN = 100
@@ -27,7 +27,7 @@ def owners_change(world: World, day: Day) -> None:
             count, code=day.code(count), region=day.some(count, len(model.REGIONS)), is_active=1, since=at
         )
         txn = np.full(count, world.journal.transactions(1)[0])
-        enter(world, "owner", hired, event=at, commit=at + SECOND, txn=txn, order=hired + 1, origin="import")
+        enter(world, "owner", hired, Stamps(at, at + SECOND, txn), order=hired + 1, origin="import")
         return
     moving, leaving = day.dealt(world.active_owners()[1:], 0.006 * day.pace, 0.0015 * day.pace)
     owners["region"][moving] = day.some(len(moving), len(model.REGIONS))
@@ -75,18 +75,15 @@ def companies_arrive(world: World, day: Day) -> None:
         load = np.arange(count) // IMPORT_TXN
         commit = np.minimum(day.start + 5 * MINUTE + load * (100 * SECOND), day.start + 6 * HOUR + load)
         txn = world.journal.transactions(int(load[-1]) + 1)[load]
-        enter_accounts(world, day, commit, commit - 2 * SECOND, txn, origin="import")
+        enter_accounts(world, day, Stamps(commit - 2 * SECOND, commit, txn), origin="import")
         return
     count = day.count((1 - IMPORTED) * world.accounts_wanted / world.days * day.pace)
-    commit = day.moments(count)
-    enter_accounts(world, day, commit, day.before(commit), world.journal.transactions(count), origin="screen")
+    enter_accounts(world, day, day.stamps(world.journal, count), origin="screen")
 
 
-def enter_accounts(
-    world: World, day: Day, commit: Ints, event: Ints, txn: Ints, *, origin: str, people: bool = True
-) -> Ints:
-    """Creates one account per commit time, and people of theirs in the same transactions."""
-    accounts, count = world.accounts, len(commit)
+def enter_accounts(world: World, day: Day, stamps: Stamps, *, origin: str, people: bool = True) -> Ints:
+    """Creates one account per stamp, and people of theirs in the same transactions."""
+    accounts, count = world.accounts, len(stamps)
     new = accounts.add(
         count,
         name=day.code(count),
@@ -100,19 +97,15 @@ def enter_accounts(
         currency=day.rng.choice(len(model.CURRENCIES), count, p=[0.6, 0.3, 0.1]),
         owner_id=day.rng.choice(world.active_owners(), count),
         contact=NULL,
-        since=event,
+        since=stamps.event,
     )
     place = np.arange(count) % IMPORT_TXN * 8 + 1 if origin == "import" else np.ones(count, np.int64)
-    enter(world, "account", new, event=event, commit=commit, txn=txn, order=place, origin=origin)
+    enter(world, "account", new, stamps, order=place, origin=origin)
     if people:
         number = np.minimum(1 + day.rng.poisson(CONTACTS_PER_ACCOUNT - 1, count), 5)
         which = np.repeat(np.arange(count), number)
         nth = np.arange(len(which)) - np.repeat(np.cumsum(number) - number, number)
-        enter_contacts(
-            *(world, day, new[which], commit[which], event[which], txn[which]),
-            order=place[which] + 1 + nth,
-            origin=origin,
-        )
+        enter_contacts(world, day, new[which], stamps.of(which), order=place[which] + 1 + nth, origin=origin)
     return new
 
 

@@ -6,6 +6,7 @@ holds one segment at most. What happens in the CRM is decided in the simulator; 
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -82,7 +83,7 @@ class Journal:
         *,
         event: Ints,
         commit: Ints,
-        fields: dict[str, Ints | int] | None = None,
+        fields: Mapping[str, Ints | int] | None = None,
         txn: Ints | None = None,
         order: Ints | int = 1,
         merged_into: Ints | int = NULL,

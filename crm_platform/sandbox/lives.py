@@ -6,7 +6,7 @@ When and to which rows it happens is decided in `companies` and `pipeline`.
 import numpy as np
 
 from crm_platform.sandbox.journal import Ints
-from crm_platform.sandbox.world import DAY, GONE, LIVING, SOFT_DELETED, Chance, Day, World
+from crm_platform.sandbox.world import DAY, GONE, LIVING, SOFT_DELETED, Chance, Day, Stamps, World
 
 ADMIN = 0
 
@@ -15,18 +15,22 @@ def enter(
     world: World,
     of: str,
     rows: Ints,
+    stamps: Stamps,
     *,
-    event: Ints,
-    commit: Ints,
-    txn: Ints | None = None,
     order: Ints | int = 1,
     origin: str = "screen",
 ) -> None:
     """Writes the creation of rows that are already in their table."""
     by = rows if of == "owner" else world[of]["owner_id"][rows]
-    fields = world.image(of, rows) | {"modified_at": event}
     world.journal.write(
-        *(of, "create", rows), event=event, commit=commit, txn=txn, order=order, fields=fields, by=by, origin=origin
+        *(of, "create", rows),
+        event=stamps.event,
+        commit=stamps.commit,
+        txn=stamps.txn,
+        order=order,
+        fields=world.image(of, rows) | {"modified_at": stamps.event},
+        by=by,
+        origin=origin,
     )
 
 
@@ -66,8 +70,10 @@ def bury(world: World, day: Day, of: str, soft: Ints, hard: Ints) -> None:
     commit = day.moments(len(hard))
     fault = world.faults.hidden_deletes
     hidden = (day.rng.random(len(hard)) < fault.share).astype(np.int64) if fault else 0
-    times = {"event": day.before(commit), "commit": commit}
-    world.journal.write(of, "delete", hard, **times, hidden=hidden, hard=1, by=ADMIN, origin="automation")
+    event = day.before(commit)
+    world.journal.write(
+        *(of, "delete", hard), event=event, commit=commit, hidden=hidden, hard=1, by=ADMIN, origin="automation"
+    )
     held["life"][hard] = GONE
     held["since"][np.concatenate([soft, hard])] = day.start + DAY
 

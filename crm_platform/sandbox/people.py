@@ -8,14 +8,14 @@ import numpy as np
 from crm_platform.sandbox.journal import NULL, SECOND, Ints
 from crm_platform.sandbox.lives import ADMIN, binned, bury, edit, enter, revive
 from crm_platform.sandbox.vocabulary import TITLE
-from crm_platform.sandbox.world import HOUR, LIVING, MERGED, Day, World
+from crm_platform.sandbox.world import HOUR, LIVING, MERGED, Day, Stamps, World
 
 
 def enter_contacts(
-    world: World, day: Day, account: Ints, commit: Ints, event: Ints, txn: Ints, *, order: Ints | int, origin: str
+    world: World, day: Day, account: Ints, stamps: Stamps, *, order: Ints | int = 1, origin: str = "screen"
 ) -> Ints:
-    """Creates one contact per commit time at the given accounts."""
-    contacts, count = world.contacts, len(commit)
+    """Creates one contact per stamp at the given accounts."""
+    contacts, count = world.contacts, len(stamps)
     new = contacts.add(
         count,
         code=day.code(count),
@@ -24,10 +24,10 @@ def enter_contacts(
         account_id=account,
         owner_id=world.accounts["owner_id"][account],
         merged_ids=NULL,
-        since=event,
+        since=stamps.event,
     )
     world.accounts["contact"][account] = new
-    enter(world, "contact", new, event=event, commit=commit, txn=txn, order=order, origin=origin)
+    enter(world, "contact", new, stamps, order=order, origin=origin)
     return new
 
 
@@ -54,9 +54,7 @@ def people_change(world: World, day: Day) -> None:
         _bulk_edit(world, day, old[held["life"][old] == LIVING][: ties.rows])
     revive(world, day, "contact", resting, 0.06 * day.pace)
     (joined,) = day.dealt(hosts, 0.006 * day.pace)
-    commit = day.moments(len(joined))
-    txn = world.journal.transactions(len(joined))
-    enter_contacts(world, day, joined, commit, day.before(commit), txn, order=1, origin="screen")
+    enter_contacts(world, day, joined, day.stamps(world.journal, len(joined)))
 
 
 def _merge(world: World, day: Day, ones: Ints, untouched: Ints) -> None:
@@ -64,22 +62,26 @@ def _merge(world: World, day: Day, ones: Ints, untouched: Ints) -> None:
     held, journal = world.contacts, world.journal
     pairs = min(len(ones), len(untouched))
     ones, others = ones[:pairs], _partners(world, day, pairs, untouched)
-    commit = day.moments(pairs)
-    event = day.before(commit)
+    stamps = day.stamps(journal, pairs)
     lists = [_ancestry(world, int(a)) + _ancestry(world, int(b)) for a, b in zip(ones, others, strict=True)]
     new = held.add(
         pairs,
         **{name: held[name][ones] for name in ("code", "phone", "title", "account_id", "owner_id")},
         merged_ids=np.array([journal.listed(ids) for ids in lists], np.int64),
-        since=event,
+        since=stamps.event,
     )
-    txn = journal.transactions(pairs)
-    enter(world, "contact", new, event=event, commit=commit, txn=txn)
+    enter(world, "contact", new, stamps)
     hidden = int(world.faults.merge_styles is not None)
     for order, losers in ((2, ones), (3, others)):
         by = held["owner_id"][new]
         journal.write(
-            *("contact", "delete", losers), event=event, commit=commit, txn=txn, order=order, hidden=hidden, by=by
+            *("contact", "delete", losers),
+            event=stamps.event,
+            commit=stamps.commit,
+            txn=stamps.txn,
+            order=order,
+            hidden=hidden,
+            by=by,
         )
         held["life"][losers] = MERGED
 

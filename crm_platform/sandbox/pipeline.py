@@ -11,21 +11,20 @@ from crm_platform.sandbox.companies import enter_accounts
 from crm_platform.sandbox.journal import NULL, Ints
 from crm_platform.sandbox.lives import binned, bury, edit, enter, revive, sometimes_backdated
 from crm_platform.sandbox.people import enter_contacts
-from crm_platform.sandbox.world import DAY, Day, World
+from crm_platform.sandbox.world import DAY, Day, Stamps, World
 
-LEADS_PER_ACCOUNT_AND_DAY = 0.15
+LEADS_PER_ACCOUNT_AND_DAY = 0.2
 NEW, WORKING, QUALIFIED, CONVERTED, DISQUALIFIED = range(5)
 NEGOTIATION, WON, LOST = 3, 4, 5
 ODDS = np.array([10, 25, 50, 75, 100, 0])
-CONVERTING = (-6.0, 1.0, 1.1)
+CONVERTING = (-7.0, 0.9, 1.8)
 """Log-odds of converting on a working day: the base, per unit of quality, per log of activities."""
 
 
 def leads_arrive(world: World, day: Day) -> None:
     """Enters the day's leads."""
     count = day.count(world.accounts_wanted * LEADS_PER_ACCOUNT_AND_DAY * day.pace)
-    commit = day.moments(count)
-    event = day.before(commit)
+    stamps = day.stamps(world.journal, count)
     new = world.leads.add(
         count,
         name=day.code(count),
@@ -39,9 +38,9 @@ def leads_arrive(world: World, day: Day) -> None:
         contact_id=NULL,
         opportunity_id=NULL,
         quality=(1000 * day.rng.normal(0, 1, count)).astype(np.int64),
-        since=event,
+        since=stamps.event,
     )
-    enter(world, "lead", new, event=event, commit=commit, origin="integration")
+    enter(world, "lead", new, stamps, origin="integration")
 
 
 def leads_change(world: World, day: Day) -> None:
@@ -80,36 +79,39 @@ def leads_change(world: World, day: Day) -> None:
 def _convert(world: World, day: Day, leads: Ints) -> None:
     """Turns leads into customers: account, contact, deal and lead change in one transaction."""
     held = world.leads
-    commit = day.moments(len(leads))
-    event = day.before(commit)
-    txn = world.journal.transactions(len(leads))
+    stamps = day.stamps(world.journal, len(leads))
     hosts = world.accounts.settled(day.start)
     known = (day.rng.random(len(leads)) < 0.3) & (len(hosts) > 0)  # noqa: PLR2004
     account = np.empty(len(leads), np.int64)
     if known.any():
         account[known] = day.rng.choice(hosts, int(known.sum()))
-    account[~known] = enter_accounts(
-        world, day, commit[~known], event[~known], txn[~known], origin="automation", people=False
-    )
-    contact = enter_contacts(world, day, account, commit, event, txn, order=2, origin="automation")
-    deal = enter_deals(world, day, account, leads, commit, event, txn, order=3)
+    account[~known] = enter_accounts(world, day, stamps.of(~known), origin="automation", people=False)
+    contact = enter_contacts(world, day, account, stamps, order=2, origin="automation")
+    deal = enter_deals(world, day, account, stamps, lead=leads, order=3)
     held["status"][leads] = CONVERTED
-    held["converted_at"][leads] = event
+    held["converted_at"][leads] = stamps.event
     held["account_id"][leads] = account
     held["contact_id"][leads] = contact
     held["opportunity_id"][leads] = deal
     names = ("status", "converted_at", "account_id", "contact_id", "opportunity_id")
     fields: dict[str, Ints | int] = {name: held[name][leads] for name in names}
-    fields["modified_at"] = event
-    by = held["owner_id"][leads]
-    world.journal.write(*("lead", "update", leads), event=event, commit=commit, txn=txn, order=4, fields=fields, by=by)
+    fields["modified_at"] = stamps.event
+    world.journal.write(
+        *("lead", "update", leads),
+        event=stamps.event,
+        commit=stamps.commit,
+        txn=stamps.txn,
+        order=4,
+        fields=fields,
+        by=held["owner_id"][leads],
+    )
 
 
 def enter_deals(
-    world: World, day: Day, account: Ints, lead: Ints | int, commit: Ints, event: Ints, txn: Ints, *, order: int
+    world: World, day: Day, account: Ints, stamps: Stamps, *, lead: Ints | int = NULL, order: int = 1
 ) -> Ints:
-    """Creates one opportunity per commit time."""
-    count, accounts = len(commit), world.accounts
+    """Creates one opportunity per stamp."""
+    count, accounts = len(stamps), world.accounts
     new = world.opportunities.add(
         count,
         name=day.code(count),
@@ -120,10 +122,10 @@ def enter_deals(
         amount=np.where(day.rng.random(count) < 0.15, NULL, day.cents(count, 12_000)),  # noqa: PLR2004
         currency=accounts["currency"][account],
         probability=ODDS[0],
-        close_date=event // DAY + 20 + day.some(count, 90),
-        since=event,
+        close_date=stamps.event // DAY + 20 + day.some(count, 90),
+        since=stamps.event,
     )
-    enter(world, "opportunity", new, event=event, commit=commit, txn=txn, order=order)
+    enter(world, "opportunity", new, stamps, order=order)
     return new
 
 
@@ -147,9 +149,7 @@ def deals_change(world: World, day: Day) -> None:
     revive(world, day, "opportunity", resting, 0.06 * day.pace)
     hosts = world.accounts.settled(day.start)
     (buying,) = day.dealt(hosts, 0.006 * day.pace)
-    commit = day.moments(len(buying))
-    txn = world.journal.transactions(len(buying))
-    enter_deals(world, day, buying, NULL, commit, day.before(commit), txn, order=1)
+    enter_deals(world, day, buying, day.stamps(world.journal, len(buying)))
 
 
 def _move(world: World, day: Day, advancing: Ints, lost: Ints) -> None:

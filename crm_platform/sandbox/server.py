@@ -169,11 +169,11 @@ def _read_routes(clock: Clock, presentation: Presentation, reads: Reads) -> APIR
     def read(
         request: Request,
         object_name: str,
+        *,
         limit: Annotated[int, Query(ge=1, le=1000)] = PART_LIMIT,
         after: Annotated[str | None, Query(description="The cursor of the page before.")] = None,
         modified_since: Annotated[str | None, Query(description="Least modified_at, ISO 8601 with a zone.")] = None,
         ids: Annotated[str | None, Query(description="Comma-separated.")] = None,
-        *,
         include_deleted: Annotated[bool, Query(description="Also what lies in the bin.")] = False,
     ) -> JSONResponse:
         """Reads an object's rows by (modified_at, id)."""

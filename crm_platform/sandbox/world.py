@@ -4,6 +4,7 @@ The rules by which it changes stand in `companies`, `pipeline` and `activities`.
 """
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +15,7 @@ from crm_platform.sandbox.vocabulary import COLUMNS
 
 MINUTE, HOUR, DAY = 60 * SECOND, 3600 * SECOND, 86_400 * SECOND
 LIVING, SOFT_DELETED, GONE, MERGED = 0, 1, 2, 3
-Chance = float | npt.NDArray[np.float64]
+Chance = float | npt.NDArray[np.floating[Any]]
 
 SAME = {
     "account": {"domain": "name"},
@@ -58,6 +59,22 @@ class Table:
     def settled(self, before: int) -> Ints:
         """The rows that live and were last handled before a moment."""
         return np.flatnonzero((self["life"] == LIVING) & (self["since"] < before))
+
+
+@dataclass(frozen=True)
+class Stamps:
+    """When rows were edited, when that was committed, and in which transactions: one number each per row."""
+
+    event: Ints
+    commit: Ints
+    txn: Ints
+
+    def __len__(self) -> int:
+        return len(self.commit)
+
+    def of(self, which: Ints | npt.NDArray[np.bool_]) -> "Stamps":
+        """Those of some rows."""
+        return Stamps(self.event[which], self.commit[which], self.txn[which])
 
 
 @dataclass
@@ -111,6 +128,11 @@ class Day:
         """What names and addresses are read from."""
         return self.rng.integers(0, 1 << 31, count)
 
+    def stamps(self, journal: Journal, count: int) -> Stamps:
+        """Transactions at moments of the day."""
+        commit = self.moments(count)
+        return Stamps(self.before(commit), commit, journal.transactions(count))
+
     def cents(self, count: int, median: float) -> Ints:
         """Amounts of money in cents, skewed as deals are."""
         return (median * 100 * np.exp(self.rng.normal(0, 0.8, count))).astype(np.int64)
@@ -160,7 +182,7 @@ class World:
         """The sellers who still work here."""
         return np.flatnonzero(self.owners["is_active"] == 1)
 
-    def image(self, of: str, rows: Ints) -> dict[str, Ints | int]:
+    def image(self, of: str, rows: Ints) -> dict[str, Ints]:
         """Every column of some rows but the key and the time of the edit."""
         held, same = self[of], SAME.get(of, {})
         names = [name for name in COLUMNS[of] if name not in {"id", "created_at", "modified_at"}]
