@@ -33,7 +33,7 @@ class BaselineError(PermanentError):
     def no_sklearn(cls) -> "BaselineError":
         """Says which package is missing."""
         return cls(
-            "The baseline model needs scikit-learn, which is not installed. Install it with: pip install crm-platform[ml]"
+            "The baseline model needs scikit-learn, which is not installed. Install it with: pip install 'crm-platform[ml]'"
         )
 
     @classmethod
@@ -111,9 +111,7 @@ def score_both(honest: pl.DataFrame, leaky: pl.DataFrame, features: list[str], n
     """
     split_at = _split_moment(honest)
     is_test = pl.col("as_of") >= split_at
-    outcomes = {
-        half: honest.filter(is_test == half).get_column("label") for half in (False, True)
-    }
+    outcomes = {half: honest.filter(is_test == half).get_column("label") for half in (False, True)}
     for half, labels in outcomes.items():
         if labels.n_unique() < 2:  # noqa: PLR2004  two outcomes
             part = "later" if half else "earlier"

@@ -193,7 +193,10 @@ def _carried(lake: Lake, table: str, since: datetime, until: datetime) -> pl.Laz
     The stored keyframe of the month before the window bounds how far back this reads.
     """
     last = (until - JUST_AFTER).date()
-    has_keyframe = since == midnight(since.date().replace(day=1)) or (since.year, since.month) != (last.year, last.month)
+    has_keyframe = since == midnight(since.date().replace(day=1)) or (since.year, since.month) != (
+        last.year,
+        last.month,
+    )
     if not has_keyframe or not lake.exists(table):
         return None
     first = (since - JUST_AFTER).date().replace(day=1)

@@ -35,7 +35,9 @@ class LabelError(PermanentError):
     @classmethod
     def column(cls, missing: list[str]) -> "LabelError":
         """Says that the versions lack what the label reads."""
-        return cls(f"The versions lack {', '.join(missing)}, which the label reads. Select them from history as well.")
+        return cls(
+            f"The versions lack {', '.join(missing)}, which the label reads. Give it those columns of history too."
+        )
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,8 @@ def build_training_set(
     if is_new:
         frame = follow(lake, recipe, versions)
         content = _parquet(frame)
-        _store(path, content, _described(identity, recipe, watermark, inputs, frame, content))
+        told = _described(identity, recipe, inputs, watermark=watermark, frame=frame, content=content)
+        _store(path, content, told)
     superseded = mark_superseded(lake, name)
     _point_to(path)
     tell(f"training/{name}: {identity} {'written' if is_new else 'was there already'}")
@@ -239,9 +240,13 @@ def measured_lag(lake: Lake, manifest: Manifest) -> timedelta | None:
     if manifest.clock != "system" or manifest.debezium is not None:
         return None
     first = lake.scan("landing/ranges", schema=RANGES).filter(pl.col("from_offset").is_null()).select("batch_id")
-    columns = pl.Schema({"processed_time": UTC_US, "_ingested_at": UTC_US, "_channel": pl.String(), "_batch_id": pl.String()})
+    columns = pl.Schema(
+        {"processed_time": UTC_US, "_ingested_at": UTC_US, "_channel": pl.String(), "_batch_id": pl.String()}
+    )
     landed = pl.concat([lake.scan(f"history/{name}", schema=columns) for name in manifest.objects])
-    live = landed.filter(pl.col("_channel").is_in(LIVE)).join(first, left_on="_batch_id", right_on="batch_id", how="anti")
+    live = landed.filter(pl.col("_channel").is_in(LIVE)).join(
+        first, left_on="_batch_id", right_on="batch_id", how="anti"
+    )
     lag = pl.col("_ingested_at") - pl.col("processed_time")
     return live.select(lag.quantile(0.99, "higher")).collect().item()
 
@@ -264,8 +269,18 @@ def _bounded(lake: Lake, recipe: Recipe, table: str, version: int | None) -> pl.
     if version is None:
         raise TrainingError.not_built(recipe.name, table)
     if table == recipe.history:
-        return lake.scan(table, version=version).filter(known_by(recipe.labels_read_at)).select(
-            "entity_id", "event_time", "processed_time", "source_position", "is_tombstone", "changed_fields", recipe.field
+        return (
+            lake.scan(table, version=version)
+            .filter(known_by(recipe.labels_read_at))
+            .select(
+                "entity_id",
+                "event_time",
+                "processed_time",
+                "source_position",
+                "is_tombstone",
+                "changed_fields",
+                recipe.field,
+            )
         )
     return _steps(lake, recipe, table, version, recipe.last - recipe.embargo)
 
@@ -307,7 +322,13 @@ def _identity(recipe: Recipe, inputs: Mapping[str, Pinned]) -> str:
 
 
 def _described(
-    identity: str, recipe: Recipe, watermark: datetime, inputs: dict[str, Pinned], frame: pl.DataFrame, content: bytes
+    identity: str,
+    recipe: Recipe,
+    inputs: dict[str, Pinned],
+    *,
+    watermark: datetime,
+    frame: pl.DataFrame,
+    content: bytes,
 ) -> TrainingManifest:
     features = {name: str(kind) for name, kind in frame.schema.items() if name not in (*KEYS, *LABELS)}
     return TrainingManifest(

@@ -176,7 +176,11 @@ def test_rows_whose_outcome_lies_beyond_the_watermark_are_left_out():
 
 def test_the_spine_keeps_its_order_its_duplicates_and_its_other_columns():
     question = pl.DataFrame(
-        {"entity_id": ["L2", "L1", None, "L2"], "as_of": [at(3, 2), at(3, 9), at(3, 2), at(3, 2)], "weight": [1, 2, 3, 4]},
+        {
+            "entity_id": ["L2", "L1", None, "L2"],
+            "as_of": [at(3, 2), at(3, 9), at(3, 2), at(3, 2)],
+            "weight": [1, 2, 3, 4],
+        },
         schema_overrides={"as_of": UTC_US},
     )
     found = labels(question, version("L2", at(3, 1), "new"), version("L2", at(3, 20), "converted"))
@@ -190,9 +194,7 @@ def test_the_spine_keeps_its_order_its_duplicates_and_its_other_columns():
 
 def test_versions_without_a_needed_column_are_refused_by_name():
     with pytest.raises(LabelError, match="lack changed_fields, status"):
-        label_conversions(
-            spine(("L1", at(3, 2))), versions().drop("changed_fields", "status"), OUTCOME, watermark=FAR
-        )
+        label_conversions(spine(("L1", at(3, 2))), versions().drop("changed_fields", "status"), OUTCOME, watermark=FAR)
 
 
 def test_a_watermark_without_a_zone_is_refused():
