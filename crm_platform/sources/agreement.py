@@ -65,7 +65,7 @@ def _columns(spec: ObjectSpec) -> Iterator[tuple[str, str]]:
         yield "event_time", spec.event_time
     if spec.processed_time:
         yield "processed_time", spec.processed_time
-    if spec.merges.column:
+    if spec.merges.column and spec.merges.style == "listed":
         yield "merges.column", spec.merges.column
     for delivered, column in spec.rename.items():
         yield f"rename.{delivered}", column

@@ -185,16 +185,25 @@ class GapError(PermanentError):
         self.resume = resume
 
     @classmethod
-    def expired(cls, source: str, after: str | None, earliest: str | None) -> "GapError":
+    def expired(cls, source: str, after: str | None, earliest: str) -> "GapError":
         """Says that the source has dropped a range; `earliest` is the first offset it still holds."""
         first = "its first event" if after is None else f"offset {_bare(after)}"
-        last = "an unknown offset" if earliest is None else f"offset {_bare(earliest)}"
-        resume = None if earliest is None else _before(earliest)
         return cls(
-            f"{source} no longer holds the changes after {first} and before {last}: they are past its retention. "
-            "Take a snapshot of every object to heal the gap, then resume the feed from there.",
+            f"{source} no longer holds the changes after {first} and before offset {_bare(earliest)}: "
+            "they are past its retention. Take a snapshot of every object to heal the gap, then resume the feed there.",
             after=after,
-            resume=resume,
+            resume=_before(earliest),
+        )
+
+    @classmethod
+    def unknown(cls, source: str, after: str | None) -> "GapError":
+        """Says that the source does not know an offset that it once gave."""
+        first = "its start" if after is None else f"offset {_bare(after)}"
+        return cls(
+            f"{source} does not know {first}: its feed was reset, or the lake was built from another one. "
+            "Take a snapshot of every object into a lake of its own, then follow the feed from its head.",
+            after=after,
+            resume=None,
         )
 
     @classmethod

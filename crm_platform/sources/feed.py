@@ -125,8 +125,9 @@ class FeedReader:
             return self._client.get(self._changes.path, params).body
         except GoneError as gone:
             earliest = picked(gone.answer, self._changes.earliest)
-            held = None if earliest is None else self._offset(earliest)
-            raise GapError.expired(self._manifest.name, after, held) from None
+            if earliest is None:
+                raise GapError.unknown(self._manifest.name, after) from None
+            raise GapError.expired(self._manifest.name, after, self._offset(earliest)) from None
 
     def _rows(self, event: Mapping[str, Any], offset: str) -> Iterator[dict[str, Any]]:
         """One raw row per entity that the event names; none where its object is not in the manifest."""
@@ -134,7 +135,7 @@ class FeedReader:
         object_name = self._objects.get(str(picked(event, told.object)))
         if object_name is None:
             return
-        named = picked(event, told.ids)
+        named = picked(event, told.ids) or picked(event, told.many)
         ids = [str(one) for one in named] if isinstance(named, list) else [named]
         operation = self._operation(event)
         payload = json.dumps(event, ensure_ascii=False)

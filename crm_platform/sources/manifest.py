@@ -54,7 +54,7 @@ class Deletes(Spec):
 class Merges(Spec):
     """How a merge shows.
 
-    pointer: the loser's own event or row names the winner (`column`, where rows carry it).
+    pointer: the loser's own event or row names the winner (`column`, where rows read with the deleted ones carry it).
     listed: a third row lists the old ids in `column`.
     transaction_pair: a delete and an update of the same table in one transaction.
     """

@@ -20,6 +20,8 @@ from crm_platform.sources.raw import moment_columns, raw_changes
 from crm_platform.sources.transport import Reads, picked
 
 IDS_PER_REQUEST = 100
+REREAD = "reread"
+"""The origin of rows that were read as they are now, not told as a change."""
 
 
 class RowReader:
@@ -31,6 +33,7 @@ class RowReader:
         self._reads = reads
         self._client = client
         self._moments = moment_columns(contracts)
+        self._columns = {name: frozenset(contract.columns) for name, contract in contracts.items()}
 
     def changed(
         self, object_name: str, *, since: datetime | None = None, deleted: bool = False, **filters: str
@@ -86,18 +89,33 @@ class RowReader:
             asked = ",".join(ids[first : first + IDS_PER_REQUEST])
             for page in self._pages(spec, None, {self._reads.ids_param: asked, **self._with_deleted(wanted=True)}):
                 found |= {str(row[spec.key]): row for row in page if spec.key in row}
-        gone = {"object": object_name, "operation": "delete", "change_origin": "reread"}
-        return [
-            self.raw(object_name, found[entity_id]) | {"operation": self._state(found[entity_id])}
-            if entity_id in found
-            else gone | {"entity_id": entity_id}
-            for entity_id in dict.fromkeys(ids)
-        ]
+        return [self._reread(object_name, entity_id, found.get(entity_id)) for entity_id in dict.fromkeys(ids)]
+
+    def _reread(self, object_name: str, entity_id: str, row: Mapping[str, Any] | None) -> dict[str, Any]:
+        """The raw row of a record by its id; of a dead one, when it died is not known."""
+        flag, pointer = self._marks(object_name)
+        if row is not None and not (flag and row.get(flag)):
+            return self.raw(object_name, row) | {"operation": "update"}
+        winner = row.get(pointer) if row is not None and pointer else None
+        return {
+            "object": object_name,
+            "entity_id": entity_id,
+            "operation": "merge" if winner else "delete",
+            "merged_into": None if winner is None else str(winner),
+            "change_origin": REREAD,
+        }
+
+    def _marks(self, object_name: str) -> tuple[str | None, str | None]:
+        """The columns by which a row tells that it is deleted, and into whom it was merged."""
+        merges = self._manifest.objects[object_name].merges
+        pointer = merges.column if merges.style == "pointer" else None
+        return self._manifest.deletes.flag, pointer
 
     def raw(self, object_name: str, row: Mapping[str, Any]) -> dict[str, Any]:
         """The columns of RAW_CHANGE for one row as it is now; nothing proves when it was recorded."""
         spec = self._manifest.objects[object_name]
-        fields = {spec.rename.get(name, name): value for name, value in row.items()}
+        marks = {mark for mark in self._marks(object_name) if mark not in self._columns[object_name]}
+        fields = {spec.rename.get(name, name): value for name, value in row.items() if name not in marks}
         edited = fields.get(spec.event_time) if spec.event_time else None
         recorded = fields.get(spec.processed_time) if spec.processed_time else None
         entity_id = row.get(spec.key)
@@ -109,14 +127,10 @@ class RowReader:
             "processed_time": recorded,
             "source_position": f"{edited or recorded or ''}/{entity_id}",
             "fields": fields,
-            "change_origin": "reread",
+            "change_origin": REREAD,
             "payload": json.dumps(row, ensure_ascii=False),
             "error": "no_key: the row has no key" if entity_id is None else None,
         }
-
-    def _state(self, row: Mapping[str, Any]) -> str:
-        flag = self._manifest.deletes.flag
-        return "delete" if flag and row.get(flag) else "update"
 
     def _with_deleted(self, wanted: bool) -> dict[str, str]:
         return {self._reads.deleted_param: "true"} if wanted and self._reads.deleted_param else {}

@@ -137,6 +137,7 @@ class EventMap(Spec):
     offset: JsonPath
     object: JsonPath
     ids: JsonPath = Field(description="One id or a list of ids.")
+    many: JsonPath | None = Field(default=None, description="A list of ids, where the former is null.")
     operation: JsonPath
     operations: dict[str, Operation] = Field(
         description="The CRM's word to ours; reread fetches the records by id, overflow is a gap."
