@@ -1,0 +1,144 @@
+"""Which checks guard which tables: one line each; what they find is decided in `quality`, how it is told in `checks`."""
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+
+from crm_platform.contracts import Contract
+from crm_platform.defs.checks import Declared
+from crm_platform.defs.platform import Platform
+from crm_platform.features.catalogue import BoundView, views_for
+from crm_platform.lake import Lake
+from crm_platform.quality.contracts import living_keep_contract, quarantined, versions_keep_contract
+from crm_platform.quality.drift import landed_drift
+from crm_platform.quality.duplicates import duplicates
+from crm_platform.quality.freshness import freshness
+from crm_platform.quality.gaps import missing_days, offset_gaps
+from crm_platform.quality.leakage import planted_leak, recomputed, truncated
+from crm_platform.quality.reconciliation import reconciliation
+from crm_platform.quality.result import CheckResult
+from crm_platform.quality.training import training_holds
+from crm_platform.sources import Manifest, now
+
+OfObject = Callable[[Lake, Contract, Sequence[dt.date]], CheckResult]
+
+
+def checklist(manifest: Manifest, contracts: Mapping[str, Contract]) -> list[Declared]:
+    """Every check of one CRM's tables."""
+    wanted = [contracts[name] for name in manifest.objects]
+    return [
+        *_of_feed(wanted),
+        *(check for contract in wanted for check in _of_object(manifest, contract)),
+        *(check for bound in views_for(manifest, contracts).values() for check in _of_view(manifest, bound)),
+        *(_of_training(manifest, name) for name in manifest.training),
+    ]
+
+
+def _of_feed(contracts: Sequence[Contract]) -> list[Declared]:
+    table = f"landing/changes/{contracts[0].object}"
+
+    def fresh(platform: Platform, lake: Lake, _: Sequence[dt.date]) -> CheckResult:
+        with platform.connected() as source:
+            return freshness(lake, now(platform.manifest, source))
+
+    return [
+        Declared(
+            "offset_gaps",
+            table,
+            "The batches of the feed tile: each begins where the one before ended, none is left open.",
+            lambda _platform, lake, _days: offset_gaps(lake),
+            by_day=False,
+        ),
+        Declared(
+            "freshness",
+            table,
+            "The watermark is not far behind the source's clock.",
+            fresh,
+            gates=False,
+            by_day=False,
+        ),
+    ]
+
+
+def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
+    name = contract.object
+
+    def over(check: OfObject) -> Callable[[Platform, Lake, Sequence[dt.date]], CheckResult]:
+        return lambda _platform, lake, days: check(lake, contract, days)
+
+    found = [
+        Declared(
+            "quarantine",
+            f"landing/changes/{name}",
+            "Rows that broke their contract and wait in quarantine; the good ones have gone on.",
+            over(quarantined),
+            gates=False,
+        ),
+        Declared(
+            "contract",
+            f"history/{name}",
+            "Every version keeps the object's contract and the rules of operations and times.",
+            over(versions_keep_contract),
+        ),
+        Declared("duplicates", f"history/{name}", "Every version stands in history once.", over(duplicates)),
+        Declared("missing_days", f"history/{name}", "Every day that landed has its versions.", over(missing_days)),
+        Declared(
+            "living_rows",
+            f"current/{name}",
+            "Every living entity keeps the contract: no partial update left a hole.",
+            lambda _platform, lake, _days: living_keep_contract(lake, contract),
+            gates=False,
+            by_day=False,
+        ),
+    ]
+    if manifest.has_snapshots:
+        found += [
+            Declared(
+                "schema_drift",
+                f"landing/snapshot/{name}",
+                "The export has the contract's columns, types and values; incompatible ones stop the day.",
+                over(landed_drift),
+            ),
+            Declared(
+                "reconciliation",
+                f"history/{name}",
+                "After each snapshot, history equals it; what the stream had lost is counted.",
+                lambda platform, lake, days: reconciliation(lake, platform.manifest, contract, days),
+            ),
+        ]
+    return found
+
+
+def _of_view(manifest: Manifest, bound: BoundView) -> list[Declared]:
+    table = f"features/{bound.name}"
+    del manifest
+    return [
+        Declared(
+            "leakage_truncation",
+            table,
+            "Dropping everything known after a moment and building again leaves the past as it is.",
+            lambda platform, lake, days: truncated(lake, platform.contracts, bound, days),
+        ),
+        Declared(
+            "leakage_recomputed",
+            table,
+            "DuckDB, from the definitions alone and without our kernel, gives the same values on a sample.",
+            lambda platform, lake, days: recomputed(lake, platform.contracts, bound, days),
+        ),
+        Declared(
+            "leakage_planted",
+            table,
+            "A leak planted on purpose is caught: the two checks above are awake.",
+            lambda platform, lake, days: planted_leak(lake, platform.contracts, bound, days),
+        ),
+    ]
+
+
+def _of_training(manifest: Manifest, name: str) -> Declared:
+    del manifest
+    return Declared(
+        "leakage",
+        f"training/{name}",
+        "No feature was known after its row's as_of, no label before it, none beyond the horizon.",
+        lambda _platform, lake, _days: training_holds(lake, name),
+        by_day=False,
+    )

@@ -1,0 +1,74 @@
+"""Runs the whole graph over a small sandbox, for tests of several rooms at once; also as a process that can be killed."""
+
+import datetime as dt
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import polars as pl
+
+from crm_platform.defs.demo import materialize
+from crm_platform.defs.sandboxed import VARIABLES, dagster_home
+from crm_platform.defs.settings import Settings, load_settings
+from crm_platform.lake import Lake, fingerprint
+from crm_platform.sandbox import SandboxConfig, running
+
+FIRST = dt.date(2026, 3, 1)
+VOLATILE = ("_ingested_at", "recorded_at", "since", "resolved_at")
+"""What two equal runs may differ in: the real clock."""
+
+
+def settings_in(folder: Path, base_url: str, days: int) -> Settings:
+    """Settings over a folder of its own, whose lake covers some days of the sandbox at base_url."""
+    last = FIRST + dt.timedelta(days=days - 1)
+    path = folder / "crm_platform.yaml"
+    path.write_text(
+        f"source: sandbox\nlake: lake\nfirst_day: {FIRST}\nlast_day: {last}\nconnection: {{base_url: '{base_url}'}}\n",
+        encoding="utf-8",
+    )
+    return load_settings(path)
+
+
+@contextmanager
+def sandbox_at(folder: Path, *, days: int, accounts: int = 40, **more: object) -> Iterator[str]:
+    """A sandbox CRM on loopback, its credentials in the environment."""
+    config = SandboxConfig.model_validate(
+        {"accounts": accounts, "first_day": FIRST, "days": days, "extra_days": 5, "folder": folder, **more}
+    )
+    with running(config) as address:
+        os.environ.update(zip(VARIABLES, (address.client_id, address.client_secret), strict=True))
+        yield address.base_url
+
+
+def run_days(settings: Settings, first: dt.date, last: dt.date) -> bool:
+    """One run of everything over a range of days; whether it succeeded."""
+    dagster_home(settings)
+    return materialize(settings, first, last, logging.NullHandler())[0]
+
+
+def contents(lake: Lake) -> dict[str, tuple[int, int, int]]:
+    """Every table's content, whatever the order of its rows, without what the real clock wrote."""
+    found = {}
+    for table in lake.tables():
+        rows = lake.scan(table)
+        found[table] = fingerprint(rows.drop(VOLATILE, strict=False))
+    return found
+
+
+def versions(lake: Lake) -> dict[str, int | None]:
+    """Every table's Delta version."""
+    return {table: lake.version(table) for table in lake.tables()}
+
+
+def frame(lake: Lake, table: str) -> pl.DataFrame:
+    """A whole table."""
+    return lake.scan(table).collect()
+
+
+if __name__ == "__main__":
+    chosen = load_settings(Path(sys.argv[1]))
+    print("running", flush=True)  # noqa: T201  tells the parent that it may kill
+    sys.exit(0 if run_days(chosen, chosen.first_day, chosen.last_day or chosen.first_day) else 1)
