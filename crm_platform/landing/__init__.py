@@ -4,10 +4,12 @@ What is landed is never changed. Reading a CRM is `sources`' business, versions 
 """
 
 from crm_platform.landing.errors import DriftError, ExportUnreadableError, SnapshotRefusedError
+from crm_platform.landing.facts import landed_facts
 from crm_platform.landing.feed import LandingReport, land_changes
 from crm_platform.landing.gaps import Gap, gaps_in
 from crm_platform.landing.quarantine import Arrival
 from crm_platform.landing.rows import Landed, landed_rows
+from crm_platform.landing.snapshots import SnapshotReport, kept_days, land_snapshot, skip_snapshot
 from crm_platform.landing.watermark import Batch, batches, closed_days, covered_days, landed_offset, watermark
 
 __all__ = [
@@ -19,12 +21,17 @@ __all__ = [
     "Landed",
     "LandingReport",
     "SnapshotRefusedError",
+    "SnapshotReport",
     "batches",
     "closed_days",
     "covered_days",
     "gaps_in",
+    "kept_days",
     "land_changes",
+    "land_snapshot",
+    "landed_facts",
     "landed_offset",
     "landed_rows",
+    "skip_snapshot",
     "watermark",
 ]

@@ -12,10 +12,10 @@ from typing import Protocol
 import polars as pl
 
 from crm_platform.contracts import RANGES, RAW_CHANGE, UTC_US, Contract
-from crm_platform.lake import Lake, fingerprint
+from crm_platform.lake import Lake
 from crm_platform.landing.errors import BatchTakenError, FeedBoundsError
-from crm_platform.landing.quarantine import Arrival, quarantined
-from crm_platform.landing.rows import RAW, landed_rows
+from crm_platform.landing.quarantine import RAW, Arrival, quarantined, refusal_token
+from crm_platform.landing.rows import landed_rows
 from crm_platform.landing.watermark import NUMBER_WIDTH, TABLE, Batch, batches
 from crm_platform.sources import FeedBatch, Manifest, Source, now
 
@@ -166,7 +166,7 @@ class _Landing:
         else:
             landed = landed_rows(rows, contract, arrival)
             refused, good, unknown = landed.refused, landed.good, landed.unknown
-        self.lake.append(f"quarantine/{name}", refused, token=_refusal(refused, arrival))
+        self.lake.append(f"quarantine/{name}", refused, token=refusal_token(refused, arrival))
         self.report.refused[name] = self.report.refused.get(name, 0) + refused.height
         if good is not None:
             commit = self.lake.append(f"landing/changes/{name}", good, token=arrival.batch_id)
@@ -187,12 +187,6 @@ class _Landing:
             "recorded_at": self.ingested_at(),
         }
         return pl.DataFrame([line], schema=RANGES)
-
-
-def _refusal(refused: pl.DataFrame, arrival: Arrival) -> str:
-    """The token of a batch's refused rows: the same rows once, other rows (a changed contract) beside them."""
-    rows, low, high = fingerprint(refused.drop("_ingested_at", "processed_time", "event_time", "processed_date", RAW))
-    return f"{arrival.batch_id}:{rows}:{low:x}:{high:x}"
 
 
 def _homeless(rows: pl.DataFrame, arrival: Arrival) -> pl.DataFrame:

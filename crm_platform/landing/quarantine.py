@@ -9,6 +9,7 @@ from datetime import datetime
 import polars as pl
 
 from crm_platform.contracts import QUARANTINE, UTC_US
+from crm_platform.lake import fingerprint
 
 RAW = "_raw"
 """The row as its source read it, as JSON text: from this a release lands it, whatever its payload looks like."""
@@ -61,3 +62,13 @@ def quarantined(rows: pl.DataFrame, arrival: Arrival) -> pl.DataFrame:
         pl.lit(None, dtype=pl.String()).alias("resolved_by"),
         *arrival.provenance,
     ).select(pl.col(name).cast(dtype) for name, dtype in QUARANTINED.items())
+
+
+def refusal_token(refused: pl.DataFrame, arrival: Arrival) -> str:
+    """The token under which a batch's refused rows are committed.
+
+    The same rows have the same one, so that a repeated batch commits them once; after a change of contract others come
+    to lie beside them, and none is lost.
+    """
+    rows, low, high = fingerprint(refused.drop("_ingested_at", "processed_time", "event_time", "processed_date", RAW))
+    return f"{arrival.batch_id}:{rows}:{low:x}:{high:x}"
