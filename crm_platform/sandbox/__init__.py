@@ -7,5 +7,18 @@ from crm_platform.sandbox.config import SandboxConfig
 from crm_platform.sandbox.faults import Faults
 from crm_platform.sandbox.run import Address, SandboxError, running, serve
 from crm_platform.sandbox.simulator import generated
+from crm_platform.sandbox.truth import MergeFact, Probe, State, Truth
 
-__all__ = ["Address", "Faults", "SandboxConfig", "SandboxError", "generated", "running", "serve"]
+__all__ = [
+    "Address",
+    "Faults",
+    "MergeFact",
+    "Probe",
+    "SandboxConfig",
+    "SandboxError",
+    "State",
+    "Truth",
+    "generated",
+    "running",
+    "serve",
+]

@@ -117,7 +117,7 @@ def companies_change(world: World, day: Day) -> None:
     merged = np.flatnonzero((held["life"] == MERGED) & (held["merged_at"] < day.start))
     merged = merged[held["merged_at"][merged] > day.start - 20 * DAY]
     more = world.faults.merge_styles.more if world.faults.merge_styles else 1
-    rates = (0.008, 0.004, 0.004, 0.0008, 0.0003, 0.0012 * more)
+    rates = (0.008, 0.004, 0.004, 0.0015, 0.0004, 0.003 * more)
     sizes, tiers, phones, soft, hard, merging = lots = day.dealt(old, *(rate * day.pace for rate in rates))
     held["employees"][sizes] = (held["employees"][sizes] * day.rng.uniform(0.8, 1.4, len(sizes))).astype(np.int64) + 1
     held["annual_revenue"][sizes] = day.cents(len(sizes), 2_000_000)
@@ -133,7 +133,7 @@ def companies_change(world: World, day: Day) -> None:
     bury(world, day, "account", soft, hard)
     _merge(world, day, merging, old[~np.isin(old, np.concatenate(lots))])
     revive(world, day, "account", resting, 0.06 * day.pace)
-    revive(world, day, "account", merged, 0.02 * day.pace)
+    revive(world, day, "account", merged, 0.03 * day.pace)
 
 
 def _merge(world: World, day: Day, losers: Ints, untouched: Ints) -> None:

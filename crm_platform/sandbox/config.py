@@ -13,7 +13,7 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Fiel
 
 from crm_platform.sandbox.faults import Faults, switched_on
 
-FORMAT = 2
+FORMAT = 3
 """Raised when the simulator changes what it writes, so that older logs are not taken for new ones."""
 
 
