@@ -168,5 +168,51 @@ def summary(config: Path | None) -> None:
     print_summary(load_settings(config), console)
 
 
+@main.group()
+def snapshot() -> None:
+    """Decide about exports that could not land."""
+
+
+@snapshot.command("skip")
+@click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
+@click.option("--object", "name", required=True, help="Whose export: account, lead, …")
+@CONFIG
+def skip(day: dt.datetime, name: str, config: Path | None) -> None:
+    """Let DAY go without a snapshot of an object; the kept export is given up, and the decision is audited.
+
+    Then materialize landing/snapshot/OBJECT and what follows from it for DAY: the day is no longer red.
+    """
+    from crm_platform.defs.decisions import skip_day
+
+    skip_day(config, name, day.date())
+    console.print(f"{name} goes without a snapshot on {day.date()}. Materialize the day again to go on.")
+
+
+@main.group()
+def quarantine() -> None:
+    """Look at rows that broke their contract, and release them."""
+
+
+@quarantine.command("list")
+@CONFIG
+def waiting(config: Path | None) -> None:
+    """Say which rows wait: object, day, rule, how many. Payloads stay in the tables."""
+    from crm_platform.defs.decisions import waiting_rows
+    from crm_platform.defs.summary import as_table
+
+    console.print(as_table(waiting_rows(config), "Quarantine"))
+
+
+@quarantine.command("release")
+@click.argument("name", metavar="OBJECT")
+@click.option("--by", required=True, help="Who decides so; stands in the rows and in the audit log.")
+@CONFIG
+def release(name: str, by: str, config: Path | None) -> None:
+    """Land the rows of OBJECT that keep their contract by now, with the times at which the CRM recorded them."""
+    from crm_platform.defs.decisions import release_rows
+
+    console.print(release_rows(config, name, by))
+
+
 if __name__ == "__main__":
     main()

@@ -65,3 +65,11 @@ def _warns(one: dg.AssetCheckEvaluation) -> bool:
 def _days(lake: Lake, name: str) -> str:
     days = lake.days(name) if lake.is_partitioned(name) else []
     return f"{days[0]} – {days[-1]} ({len(days)})" if days else ""
+
+
+def as_table(frame: pl.DataFrame, title: str) -> Table:
+    """A frame as a table for the terminal."""
+    shown = Table(*frame.columns, title=title)
+    for row in frame.iter_rows():
+        shown.add_row(*("" if cell is None else str(cell) for cell in row))
+    return shown

@@ -1,0 +1,47 @@
+"""What people decide about rows and days that could not land; every decision is written to the audit log."""
+
+import datetime as dt
+from pathlib import Path
+
+import polars as pl
+
+from crm_platform.contracts import QUARANTINE
+from crm_platform.defs.platform import Platform
+from crm_platform.defs.settings import load_settings
+from crm_platform.lake import Lake, audit
+from crm_platform.landing import release_quarantined, skip_snapshot
+
+
+def skip_day(config: Path | None, object_name: str, day: dt.date) -> None:
+    """Lets a day go without a snapshot of an object."""
+    platform = Platform.from_settings(load_settings(config))
+    platform.manifest.spec(object_name)
+    lake = platform.lake()
+    skip_snapshot(lake, object_name, day)
+    audit(lake, "snapshot skip", f"landing/snapshot/{object_name}", {"day": day.isoformat()})
+
+
+def waiting_rows(config: Path | None) -> pl.DataFrame:
+    """How many rows wait in quarantine: object, day, rule, column, rows."""
+    platform = Platform.from_settings(load_settings(config))
+    lake = platform.lake()
+    return pl.concat([_waiting(lake, name) for name in platform.manifest.objects])
+
+
+def release_rows(config: Path | None, object_name: str, by: str) -> str:
+    """Releases the rows of an object that keep their contract by now; says how many did and how many still wait."""
+    platform = Platform.from_settings(load_settings(config))
+    platform.manifest.spec(object_name)
+    lake = platform.lake()
+    report = release_quarantined(lake, platform.manifest, platform.contracts[object_name], by=by)
+    audit(lake, "quarantine release", f"quarantine/{object_name}", {"by": by, "released": report.released})
+    return (
+        f"{report.released} rows of {object_name} released, {report.waiting} still wait. "
+        f"Materialize history/{object_name} from {report.first_day or 'the day they belong to'} on."
+    )
+
+
+def _waiting(lake: Lake, object_name: str) -> pl.DataFrame:
+    rows = lake.scan(f"quarantine/{object_name}", schema=QUARANTINE).filter(pl.col("resolved_by").is_null())
+    counted = rows.group_by("processed_date", "rule", "column").len("rows").sort("processed_date", "rule", "column")
+    return counted.select(pl.lit(object_name).alias("object"), "processed_date", "rule", "column", "rows").collect()
