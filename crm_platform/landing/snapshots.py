@@ -126,7 +126,7 @@ def land_snapshot(
         return SnapshotReport(name, day, "skipped")
     taking = _Taking(lake, source, manifest, contract, drift, ingested_at or _real, progress or _silent)
     moment = now(manifest, source) if clock is None else clock()
-    kept = _kept(lake, name, day)
+    kept = kept_export(lake, name, day)
     if kept is not None:
         differences = _differences(parts_of(kept), drift)
         if all(difference.is_compatible for difference in differences) or not manifest.has_dated_exports:
@@ -242,7 +242,8 @@ def _keep(lake: Lake, export: ExportFile, day: date) -> Path:
     return folder
 
 
-def _kept(lake: Lake, object_name: str, day: date) -> ExportFile | None:
+def kept_export(lake: Lake, object_name: str, day: date) -> ExportFile | None:
+    """The export that was kept of a day because it could not land; None if there is none."""
     folder = _folder(lake, object_name, day)
     described = folder / DESCRIPTION
     if not described.is_file():
