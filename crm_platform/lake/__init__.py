@@ -3,9 +3,35 @@
 Rows go in typed and come out lazily; what they mean is known to the rooms above.
 """
 
+from crm_platform.lake.audit import audit, audit_log
 from crm_platform.lake.commit import Commit
 from crm_platform.lake.content import fingerprint
-from crm_platform.lake.store import Lake, Part
+from crm_platform.lake.gate import Red, first_red_day, hold, red_days, red_partitions, release
+from crm_platform.lake.maintenance import MaintenanceReport, compact, maintain, vacuum
+from crm_platform.lake.query import connect, query
+from crm_platform.lake.reading import Part
+from crm_platform.lake.store import Lake
 from crm_platform.lake.tables import Layout, layout_of
 
-__all__ = ["Commit", "Lake", "Layout", "Part", "fingerprint", "layout_of"]
+__all__ = [
+    "Commit",
+    "Lake",
+    "Layout",
+    "MaintenanceReport",
+    "Part",
+    "Red",
+    "audit",
+    "audit_log",
+    "compact",
+    "connect",
+    "fingerprint",
+    "first_red_day",
+    "hold",
+    "layout_of",
+    "maintain",
+    "query",
+    "red_days",
+    "red_partitions",
+    "release",
+    "vacuum",
+]

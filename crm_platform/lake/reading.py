@@ -1,0 +1,202 @@
+"""Reading the lake: Delta tables under one root, opened lazily at one version.
+
+Nothing here commits; that is `store`'s. Layouts stand in `tables`.
+"""
+
+from collections.abc import Collection, Mapping
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+from deltalake import DeltaTable
+from deltalake.exceptions import DeltaError, TableNotFoundError
+
+from crm_platform.lake.errors import LayoutError, SchemaChangeError, TableMissingError, TableUnreadableError
+from crm_platform.lake.tables import layout_of
+
+Part = date | int | str
+"""A partition's value: a day, or the number of an entity range."""
+
+
+class Tables:
+    """The tables of a lake as they can be read; see `Lake`.
+
+    Args:
+        root: Where the tables lie.
+        storage_options: What the object store needs; None for a folder.
+        metadata: What every commit says of its origin, such as run id and code version. No secrets.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        storage_options: Mapping[str, str] | None = None,
+        *,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        self.root = str(root) if "://" in str(root) else str(Path(root).absolute())
+        self.storage_options = dict(storage_options) if storage_options else None
+        self.metadata = dict(metadata or {})
+
+    def __repr__(self) -> str:
+        return f"Lake({self.root!r})"
+
+    def uri(self, table: str) -> str:
+        """Where a table lies.
+
+        Raises:
+            TableNameError: No layout fits the name.
+        """
+        layout_of(table)
+        return f"{self.root}/{table}"
+
+    def folder(self, name: str) -> Path:
+        """A folder under the root for files that are no tables, such as kept exports; made if need be.
+
+        Raises:
+            LayoutError: The root is an object store.
+        """
+        if "://" in self.root:
+            raise LayoutError.remote_folder(self.root, name)
+        path = Path(self.root, name)
+        path.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def exists(self, table: str) -> bool:
+        """Whether the table has a version."""
+        return self.open(table) is not None
+
+    def version(self, table: str) -> int | None:
+        """The table's version, None if it does not exist."""
+        opened = self.open(table)
+        return None if opened is None else opened.version()
+
+    def schema(self, table: str) -> pl.Schema | None:
+        """The table's columns and types, None if it does not exist."""
+        opened = self.open(table)
+        return None if opened is None else pl.scan_delta(opened).collect_schema()
+
+    def landed(self, table: str, token: str) -> bool:
+        """Whether a commit with this token is in the table."""
+        opened = self.open(table)
+        return opened is not None and opened.transaction_version(token) is not None
+
+    def tables(self) -> list[str]:
+        """The names of all tables under a local root, sorted; empty before the first commit.
+
+        Raises:
+            LayoutError: The root is an object store, whose tables cannot be listed here.
+        """
+        found = self.folder(".").rglob("_delta_log")
+        return sorted(log.parent.relative_to(self.root).as_posix() for log in found)
+
+    def files(self, table: str, days: Collection[Part] | None = None) -> list[str]:
+        """Where the files of the table's newest version lie, all or those of some partitions, sorted."""
+        opened = self.open(table)
+        if opened is None or (days is not None and not days):
+            return []
+        if days is None:
+            return sorted(opened.file_uris())
+        partition = partition_of(table)
+        wanted = [(partition, "in", [str(day) for day in days])]
+        return sorted(opened.file_uris(file_pruning_predicate=wanted))
+
+    def days(self, table: str) -> list[Part]:
+        """The partitions that hold rows, sorted; read from the log."""
+        opened = self.open(table)
+        if opened is None:
+            return []
+        name = f"partition.{partition_of(table)}"
+        actions = pl.DataFrame(opened.get_add_actions(flatten=True))
+        return actions.get_column(name).unique().sort().to_list() if name in actions.columns else []
+
+    def rows_by_day(self, table: str) -> dict[Part, int]:
+        """How many rows every partition holds; read from the log."""
+        opened = self.open(table)
+        if opened is None:
+            return {}
+        name = f"partition.{partition_of(table)}"
+        actions = pl.DataFrame(opened.get_add_actions(flatten=True))
+        if name not in actions.columns:
+            return {}
+        return dict(actions.group_by(name).agg(pl.col("num_records").sum()).sort(name).iter_rows())
+
+    def rows(self, table: str) -> int:
+        """How many rows the table holds; read from the log."""
+        opened = self.open(table)
+        return 0 if opened is None else int(opened.count())
+
+    def scan(
+        self,
+        table: str,
+        *,
+        days: Collection[Part] | None = None,
+        schema: pl.Schema | None = None,
+        version: int | None = None,
+    ) -> pl.LazyFrame:
+        """The table's rows, pinned to the version found now; other partitions' files are not opened.
+
+        Args:
+            table: Such as `history/opportunity`.
+            days: Only these partitions; None for all.
+            schema: What the caller expects: the result has exactly these columns, those the table lacks are null, and
+                a table that does not exist is an empty frame.
+            version: An older version of the table; None for the newest.
+
+        Raises:
+            TableMissingError: The table does not exist and no schema was given.
+            TableUnreadableError: The table is there but cannot be read.
+            SchemaChangeError: A column has another type than the caller expects.
+        """
+        opened = self.open(table, version)
+        if opened is None:
+            if schema is None:
+                raise TableMissingError.nothing_at(table, self.uri(table))
+            return pl.LazyFrame(schema=schema)
+        frame = pl.scan_delta(opened, storage_options=self.storage_options)
+        if days is not None:
+            frame = frame.filter(pl.col(partition_of(table)).is_in(list(days)))
+        return frame if schema is None else _expected(table, frame, schema)
+
+    def open(self, table: str, version: int | None = None) -> DeltaTable | None:
+        """The Delta table itself, for this room's own use; None if it does not exist.
+
+        Raises:
+            TableUnreadableError: The table is there but cannot be read.
+        """
+        uri = self.uri(table)
+        try:
+            return DeltaTable(uri, version=version, storage_options=self.storage_options)
+        except TableNotFoundError as missing:
+            if self._has_log(table):
+                raise TableUnreadableError.broken(table, uri, missing) from missing
+            return None
+        except (DeltaError, OSError) as broken:
+            raise TableUnreadableError.broken(table, uri, broken) from broken
+
+    def _has_log(self, table: str) -> bool:
+        if "://" in self.root:
+            return False
+        log = Path(self.root, table, "_delta_log")
+        return log.is_dir() and any(entry.suffix in {".json", ".parquet"} for entry in log.iterdir())
+
+
+def partition_of(table: str) -> str:
+    """The column a table is partitioned by.
+
+    Raises:
+        LayoutError: It is not partitioned.
+    """
+    partition = layout_of(table).partition
+    if partition is None:
+        raise LayoutError.whole(table)
+    return partition
+
+
+def _expected(table: str, frame: pl.LazyFrame, schema: pl.Schema) -> pl.LazyFrame:
+    held = frame.collect_schema()
+    changes = {name: (held[name], dtype) for name, dtype in schema.items() if name in held and held[name] != dtype}
+    if changes:
+        raise SchemaChangeError.retyped(table, changes)
+    lacking = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in schema.items() if name not in held]
+    return frame.with_columns(lacking).select(list(schema))
