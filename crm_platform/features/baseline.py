@@ -6,7 +6,6 @@ when asked. No model is kept: whoever wants a good one starts from the training 
 
 import importlib
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -192,7 +191,7 @@ def _sklearn(module: str) -> Any:
 
 
 def _from_json(content: bytes) -> BaselineReport:
-    told: Mapping[str, Any] = json.loads(content)
-    scores = {name: Score(**told[name]) for name in ("point_in_time", "leaky")}
-    split_at = datetime.fromisoformat(told["split_at"]).astimezone(UTC)
-    return BaselineReport(**{**told, **scores, "split_at": split_at})
+    told: dict[str, Any] = json.loads(content)
+    told |= {name: Score(**told[name]) for name in ("point_in_time", "leaky")}
+    told["split_at"] = datetime.fromisoformat(told["split_at"]).astimezone(UTC)
+    return BaselineReport(**told)

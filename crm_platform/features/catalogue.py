@@ -166,7 +166,7 @@ def views_for(manifest: Manifest, contracts: Mapping[str, Contract]) -> dict[str
 
 
 def bind(declared: DeclaredView, manifest: Manifest, contracts: Mapping[str, Contract]) -> BoundView | None:
-    """Binds one declared view to a CRM; None where the CRM lacks the entity.
+    """Binds one declared view to a CRM; None where the CRM lacks the entity, or all that would be known of it.
 
     Raises:
         CatalogueError: A money column would be summed over currencies, or a part is given to a column that is not there.
@@ -181,6 +181,8 @@ def bind(declared: DeclaredView, manifest: Manifest, contracts: Mapping[str, Con
     time = binder.column(ACTIVITY, OCCURRED_AT)
     if activity is None or key is None or time is None:
         binder.refuse(declared.activities, ACTIVITY, OCCURRED_AT if activity and key else declared.key)
+        if not attributes:
+            return None
         view = FeatureView(name=declared.entity, entity=entity, features=attributes)
         return BoundView(declared.entity, view, entity, None, binder.lineage, binder.left_out)
     always = ((activity, key), (activity, time))
@@ -222,14 +224,14 @@ class _Binder:
             if in_columns is None or set(in_columns.columns) <= set(self.lineage):
                 continue
             object_name = self.manifest.object_of(canonical)
-            reads = tuple((str(object_name), column) for column in _reads(in_columns))
+            reads = tuple((str(object_name), column) for column in in_columns.reads)
             self.lineage |= dict.fromkeys(in_columns.columns, (*always, *reads))
             kept.append(in_columns)
         return kept
 
     def _in_columns(self, canonical: str, feature: Feature) -> Feature | None:
         names: dict[str, Any] = {}
-        for part in _reads(feature):
+        for part in feature.reads:
             column = self.column(canonical, part)
             if column is None:
                 self.refuse((feature,), canonical, part)
@@ -240,7 +242,7 @@ class _Binder:
 
     def _in_currencies(self, canonical: str, feature: Sum, names: Mapping[str, str]) -> Feature | None:
         object_name = str(self.manifest.object_of(canonical))
-        money = isinstance(self.contracts[object_name].schema[feature.column], pl.Decimal)
+        money = isinstance(self.contracts[object_name].schema[str(feature.column)], pl.Decimal)
         if feature.currency is None:
             if money:
                 raise CatalogueError.currency(self.name, f"{object_name}.{feature.column}")
@@ -250,12 +252,6 @@ class _Binder:
             self.left_out[_name(feature)] = f"the manifest {self.manifest.name} declares no currencies of {canonical}"
             return None
         return replace(feature, currency=names[feature.currency], currencies=tuple(declared))
-
-
-def _reads(feature: Feature) -> list[str]:
-    """The columns (or parts) that a feature reads."""
-    found = [feature.column, feature.currency if isinstance(feature, Sum) else None]
-    return [column for column in found if column is not None]
 
 
 def _name(feature: Feature) -> str:
