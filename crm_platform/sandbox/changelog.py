@@ -19,7 +19,8 @@ from crm_platform.sandbox.journal import FULL
 from crm_platform.sandbox.vocabulary import COLUMNS, OBJECTS
 
 KEPT_SEGMENTS = 3
-KEPT_STATES = 24
+KEPT_ROWS = 2_000_000
+ROWS_AT_ONCE = 400_000
 TOMBSTONES = ("delete", "merge")
 MICROSECOND = 1_000_000
 
@@ -104,36 +105,45 @@ class ChangeLog:
             key = (of, as_of, clock)
             if key not in self._states:
                 self._states[key] = self._registers(of, as_of, clock)
-                if len(self._states) > KEPT_STATES:
+                while len(self._states) > 1 and sum(map(len, self._states.values())) > KEPT_ROWS:
                     self._states.popitem(last=False)
             self._states.move_to_end(key)
             return self._states[key]
 
     def _registers(self, of: str, as_of: datetime, clock: datetime) -> pl.DataFrame:
+        """The registers of all entities, worked out for one range of ids after the other."""
         known = (pl.col("_commit") <= as_of) & (pl.col("_event") <= as_of) & (pl.col("_visible") <= clock)
-        names = [name for name in COLUMNS[of] if name != "id"]
-        kept = ["id", "_event", "_commit", "_place", "_operation", "_mask", "_merged_into", "_hard", *names]
-        rows = self.scan(of).filter(known).select(kept).collect()
-        versions = pl.len().over("id")
-        once, often = rows.filter(versions == 1), rows.filter(versions > 1)
-        dead = pl.col("_operation").is_in(TOMBSTONES)
-        link = pl.col("_operation").is_in(["merge", "undelete"])
-        single = once.select(
-            "id", *names, dead.alias("_deleted"), "_hard", pl.col("_merged_into").alias("_merged_into")
-        )
-        bits = {name: 1 << place for place, name in enumerate(COLUMNS[of])}
-        registers = [
-            pl.col(name).filter((pl.col("_mask") == FULL) | ((pl.col("_mask") & bits[name]) != 0)).last().alias(name)
-            for name in names
+        rows = self.scan(of).filter(known)
+        count = int(rows.select(pl.len()).collect().item())
+        if count <= ROWS_AT_ONCE:
+            return registers(rows.collect(), of)
+        bounds = rows.select("id").collect().get_column("id").sort().gather_every(ROWS_AT_ONCE).to_list()
+        ranges = zip(bounds, [*bounds[1:], None], strict=True)
+        told = [
+            (pl.col("id") >= first) & (pl.lit(value=True) if end is None else pl.col("id") < end)
+            for first, end in ranges
         ]
-        several = (
-            often.sort("_event", "_commit", "_place")
-            .group_by("id")
-            .agg(
-                *registers,
-                dead.last().alias("_deleted"),
-                pl.col("_hard").any(),
-                pl.col("_merged_into").filter(link).last(),
-            )
+        return pl.concat([registers(rows.filter(part).collect(), of) for part in told])
+
+
+def registers(rows: pl.DataFrame, of: str) -> pl.DataFrame:
+    """One row per entity, sorted by id: what its registers show, of the rows given."""
+    names = [name for name in COLUMNS[of] if name != "id"]
+    dead = pl.col("_operation").is_in(TOMBSTONES)
+    link = pl.col("_operation").is_in(["merge", "undelete"])
+    bits = {name: 1 << place for place, name in enumerate(COLUMNS[of])}
+    written = {name: (pl.col("_mask") == FULL) | ((pl.col("_mask") & bits[name]) != 0) for name in names}
+    single = pl.len().over("id") == 1
+    once, often = rows.filter(single), rows.filter(~single)
+    alone = once.select("id", *names, dead.alias("_deleted"), "_hard", "_merged_into")
+    several = (
+        often.sort("_event", "_commit", "_place")
+        .group_by("id")
+        .agg(
+            *(pl.col(name).filter(written[name]).last() for name in names),
+            dead.last().alias("_deleted"),
+            pl.col("_hard").any(),
+            pl.col("_merged_into").filter(link).last(),
         )
-        return pl.concat([single, several.select(single.columns)]).sort("id")
+    )
+    return pl.concat([alone, several]).sort("id")

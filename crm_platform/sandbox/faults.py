@@ -5,9 +5,11 @@ each of them does is done in `simulator`, `journal` and the server's modules; he
 """
 
 from datetime import date
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from crm_platform.sandbox.vocabulary import COLUMNS, Column
 
 
 class Fault(BaseModel):
@@ -102,7 +104,9 @@ class ServerErrors(Fault):
 class TruncatedBodies(Fault):
     """Some downloads of export parts break off in the middle of the announced length."""
 
-    every: int = Field(2, gt=0, description="Which download of a part breaks off: every second, say.")
+    every: int = Field(
+        2, gt=0, description="Which downloads of parts break off: the first, and every so many after it."
+    )
 
 
 class TokenExpiry(Fault):
@@ -122,6 +126,13 @@ class SchemaChange(Fault):
     retype: list[str] = Field(default_factory=list, description="Fields that have become text.")
     between_pages: bool = Field(default=False, description="Whether the first page or part still has the old shape.")
 
+    @model_validator(mode="after")
+    def names_fields(self) -> Self:
+        """Refuses names that are not the object's."""
+        for name in (*self.rename, *self.remove, *self.retype):
+            _field(self.object, name)
+        return self
+
 
 class NaiveTimestamps(Fault):
     """From a day on, a time field of an object comes without a zone."""
@@ -129,6 +140,14 @@ class NaiveTimestamps(Fault):
     object: str = Field("activity", description="The object.")
     field: str = Field("occurred_at", description="The field.")
     day: date | None = Field(None, description="From which day on; null: from the first.")
+
+    @model_validator(mode="after")
+    def names_a_moment(self) -> Self:
+        """Refuses a field that is no moment of the object."""
+        if _field(self.object, self.field).kind != "time":
+            message = f"{self.object}.{self.field} holds no moments. Name one that does, such as created_at."
+            raise ValueError(message)
+        return self
 
 
 class Faults(BaseModel):
@@ -160,6 +179,13 @@ class Faults(BaseModel):
             mode="json",
             include={"late_commits", "timestamp_ties", "merge_styles", "hidden_deletes", "negative_amount"},
         )
+
+
+def _field(of: str, name: str) -> Column:
+    if name not in COLUMNS.get(of, {}):
+        message = f"The sandbox has no field {of}.{name}. See crm_platform.contracts.sandbox."
+        raise ValueError(message)
+    return COLUMNS[of][name]
 
 
 def switched_on(faults: Any) -> Any:

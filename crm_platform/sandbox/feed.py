@@ -5,7 +5,7 @@
 
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from itertools import groupby
+from itertools import groupby, pairwise
 from typing import Any
 
 import polars as pl
@@ -14,13 +14,14 @@ from crm_platform.sandbox.changelog import ChangeLog
 from crm_platform.sandbox.clock import Clock
 from crm_platform.sandbox.faults import GapEvents
 from crm_platform.sandbox.journal import FULL
-from crm_platform.sandbox.presentation import Presentation
+from crm_platform.sandbox.presentation import BEGINNING, Presentation
 from crm_platform.sandbox.refusals import CallRefusedError
 from crm_platform.sandbox.vocabulary import COLUMNS
 from crm_platform.sandbox.wire import moment_text, records
 
 META = ("_offset", "_operation", "_event", "_commit", "_txn", "_order", "_merged_into", "_by", "_origin", "_mask", "id")
 MICRO = timedelta(microseconds=1)
+END = datetime(9999, 1, 1, tzinfo=UTC)
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -79,15 +80,12 @@ class Feed:
         return [self._bent(event) for event in _gathered(events)] if self.gaps else events
 
     def _of(self, of: str, rows: pl.DataFrame) -> list[dict[str, Any]]:
-        """The events of one object, the ones before its shape changes and those after."""
-        turn = self.presentation.changes_at(of)
-        later = pl.lit(value=False) if turn is None else pl.col("_commit") >= turn
+        """The events of one object, each told in the shape that the object had when it was committed."""
         told: list[dict[str, Any]] = []
-        for part in (rows.filter(~later), rows.filter(later)):
+        bounds = [BEGINNING, *self.presentation.turns(of), END]
+        for at, end in pairwise(bounds):
+            part = rows.filter((pl.col("_commit") >= at) & (pl.col("_commit") < end))
             if not part.height:
-                continue
-            at = part.get_column("_commit").min()
-            if not isinstance(at, datetime):
                 continue
             own = records(self.presentation.shaped(part.select(list(COLUMNS[of])), of, at))
             names = {mask: self._names(of, mask, at) for mask in part.get_column("_mask").unique()}

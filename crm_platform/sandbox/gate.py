@@ -147,7 +147,7 @@ class Gate:
         if not fault or "/parts/" not in path:
             return False
         self.downloads += 1
-        return self.downloads % fault.every == 0
+        return (self.downloads - 1) % fault.every == 0
 
     def _with_limits(self, send: Send, *, breaks_off: bool) -> Send:
         left = 0

@@ -23,7 +23,7 @@ TYPES: dict[type[pl.DataType] | pl.DataType, str] = {
     pl.Datetime: "timestamp",
     pl.List: "list of text",
 }
-BEGINNING = datetime.min.replace(tzinfo=UTC)
+BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
 
 
 def since(fault: SchemaChange | NaiveTimestamps) -> datetime:
@@ -37,14 +37,10 @@ class Presentation:
     def __init__(self, faults: Faults) -> None:
         self.faults = faults
 
-    def changes_at(self, of: str) -> datetime | None:
-        """The moment at which an object's shape changes, if it does; with two faults the earlier one."""
-        bent = [
-            since(fault)
-            for fault in (self.faults.schema_change, self.faults.naive_timestamps)
-            if fault and fault.object == of
-        ]
-        return min(bent) if bent else None
+    def turns(self, of: str) -> list[datetime]:
+        """The moments at which an object's shape changes, in order."""
+        bent = (self.faults.schema_change, self.faults.naive_timestamps)
+        return sorted({since(fault) for fault in bent if fault and fault.object == of})
 
     def change(self, of: str, at: datetime, *, first_page: bool = False) -> SchemaChange | None:
         """The change of shape that shows at a moment; where it comes between two pages, not on the first."""

@@ -39,8 +39,7 @@ REFUSALS: dict[int | str, dict[str, Any]] = {
     401: {"model": api.Refused, "description": "No token, or one that has expired.", "headers": LIMITS},
     403: {"model": api.Refused, "description": "The daily quota is used up.", "headers": LIMITS},
     429: {"model": api.Refused, "description": "Too many calls.", "headers": LIMITS | RETRY},
-    500: {"model": api.Refused, "description": "Something broke."},
-    503: {"model": api.Refused, "description": "Something broke for a while."},
+    **{status: {"model": api.Refused, "description": "Something broke."} for status in (500, 502, 503, 504)},
 }
 TOKEN_FORM = {
     "requestBody": {
