@@ -4,6 +4,7 @@ Nothing is decided here; long work reports its progress, errors are one sentence
 """
 
 import datetime as dt
+import getpass
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -45,6 +46,8 @@ CONFIG = click.option(
     type=click.Path(path_type=Path, dir_okay=False),
     help="The settings file; by default crm_platform.yaml of this folder.",
 )
+
+BY = click.option("--by", default=getpass.getuser, show_default="you", help="Who decides so; stands in the audit log.")
 
 
 def progress_to(shown: Console) -> Callable[[str], None]:
@@ -144,7 +147,9 @@ def dev(config: Path | None, port: int, speed: float) -> None:
     help="A recorded Debezium log, .jsonl or .jsonl.gz.",
 )  # fmt: skip
 @click.option("--lake", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where the lake lies.")
-@click.option("--features/--no-features", default=True, show_default=True, help="Build timelines and training sets too.")
+@click.option(
+    "--features/--no-features", default=True, show_default=True, help="Build timelines and training sets too."
+)
 def ingest(source: str, log: Path, lake: Path, *, features: bool) -> None:
     """Land a recorded change log and build everything that follows from it.
 
@@ -168,6 +173,24 @@ def summary(config: Path | None) -> None:
     print_summary(load_settings(config), console)
 
 
+@main.command()
+@click.option(
+    "--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The first day to derive again."
+)
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="The last one; by default the last covered day.")
+@CONFIG
+def rebuild(first: dt.datetime, last: dt.datetime | None, config: Path | None) -> None:
+    """Derive history, merges, current tables and features again from what landed, for a stretch of days.
+
+    Runs in this process and in the Dagster instance of `make dev`, so that the UI shows it. Days whose content comes out
+    equal keep their files; what is red stops it, as in the UI.
+    """
+    from crm_platform.defs.demo import run_rebuild
+
+    ok = run_rebuild(config, first.date(), last.date() if last else None, console=console)
+    raise click.exceptions.Exit(0 if ok else 1)
+
+
 @main.group()
 def snapshot() -> None:
     """Decide about exports that could not land."""
@@ -176,15 +199,16 @@ def snapshot() -> None:
 @snapshot.command("skip")
 @click.argument("day", type=click.DateTime(["%Y-%m-%d"]))
 @click.option("--object", "name", required=True, help="Whose export: account, lead, …")
+@BY
 @CONFIG
-def skip(day: dt.datetime, name: str, config: Path | None) -> None:
+def skip(day: dt.datetime, name: str, by: str, config: Path | None) -> None:
     """Let DAY go without a snapshot of an object; the kept export is given up, and the decision is audited.
 
     Then materialize landing/snapshot/OBJECT and what follows from it for DAY: the day is no longer red.
     """
     from crm_platform.defs.decisions import skip_day
 
-    skip_day(config, name, day.date())
+    skip_day(config, name, day.date(), by)
     console.print(f"{name} goes without a snapshot on {day.date()}. Materialize the day again to go on.")
 
 
@@ -205,7 +229,7 @@ def waiting(config: Path | None) -> None:
 
 @quarantine.command("release")
 @click.argument("name", metavar="OBJECT")
-@click.option("--by", required=True, help="Who decides so; stands in the rows and in the audit log.")
+@BY
 @CONFIG
 def release(name: str, by: str, config: Path | None) -> None:
     """Land the rows of OBJECT that keep their contract by now, with the times at which the CRM recorded them."""

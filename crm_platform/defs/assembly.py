@@ -11,14 +11,12 @@ from crm_platform.defs.checks import check_of
 from crm_platform.defs.days import partitions_of
 from crm_platform.defs.features import feature_assets
 from crm_platform.defs.history import history_assets
-from crm_platform.defs.jobs import EVERYTHING, failed_checks, jobs, new_changes, nightly_snapshots
+from crm_platform.defs.jobs import failed_checks, jobs, new_changes, nightly_snapshots
 from crm_platform.defs.landing import landing_assets
 from crm_platform.defs.maintenance import maintenance
 from crm_platform.defs.platform import Platform, manifest_of
 from crm_platform.defs.settings import Settings
 from crm_platform.defs.training import training_assets
-
-__all__ = ["EVERYTHING", "build_defs"]
 
 
 def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:

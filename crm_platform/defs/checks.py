@@ -83,9 +83,7 @@ def _severity(result: CheckResult) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if result.severity == "error" else dg.AssetCheckSeverity.WARN
 
 
-def _summary_severity(
-    declared: Declared, result: CheckResult, looked_at: Sequence[dt.date]
-) -> dg.AssetCheckSeverity:
+def _summary_severity(declared: Declared, result: CheckResult, looked_at: Sequence[dt.date]) -> dg.AssetCheckSeverity:
     """A warning while the gate lets good days go on; an error where it stops everything that was asked for."""
     goes_on = declared.gates and declared.by_day and result.failed_days[:1] != list(looked_at[:1])
     return dg.AssetCheckSeverity.WARN if goes_on else _severity(result)

@@ -12,13 +12,19 @@ from crm_platform.lake import Lake, audit
 from crm_platform.landing import release_quarantined, skip_snapshot
 
 
-def skip_day(config: Path | None, object_name: str, day: dt.date) -> None:
+def skip_day(config: Path | None, object_name: str, day: dt.date, by: str) -> None:
     """Lets a day go without a snapshot of an object."""
     platform = Platform.from_settings(load_settings(config))
     platform.manifest.spec(object_name)
     lake = platform.lake()
     skip_snapshot(lake, object_name, day)
-    audit(lake, "snapshot skip", f"landing/snapshot/{object_name}", {"day": day.isoformat()})
+    audit(
+        lake,
+        actor=by,
+        action="snapshot.skip",
+        subject=f"landing/snapshot/{object_name}",
+        detail={"day": day.isoformat()},
+    )
 
 
 def waiting_rows(config: Path | None) -> pl.DataFrame:
@@ -34,7 +40,13 @@ def release_rows(config: Path | None, object_name: str, by: str) -> str:
     platform.manifest.spec(object_name)
     lake = platform.lake()
     report = release_quarantined(lake, platform.manifest, platform.contracts[object_name], by=by)
-    audit(lake, "quarantine release", f"quarantine/{object_name}", {"by": by, "released": report.released})
+    audit(
+        lake,
+        actor=by,
+        action="quarantine.release",
+        subject=f"quarantine/{object_name}",
+        detail={"released": report.released, "waiting": report.waiting},
+    )
     return (
         f"{report.released} rows of {object_name} released, {report.waiting} still wait. "
         f"Materialize history/{object_name} from {report.first_day or 'the day they belong to'} on."

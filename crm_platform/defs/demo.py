@@ -7,11 +7,14 @@ from pathlib import Path
 import dagster as dg
 from rich.console import Console
 
-from crm_platform.defs.assembly import EVERYTHING, build_defs
+from crm_platform.defs.assembly import build_defs
 from crm_platform.defs.days import range_tags
+from crm_platform.defs.jobs import EVERYTHING, REBUILD
+from crm_platform.defs.platform import Platform
 from crm_platform.defs.sandboxed import dagster_home, sandbox_of, sandbox_running
 from crm_platform.defs.settings import Settings, SettingsError, load_settings
 from crm_platform.defs.summary import print_checks, print_summary
+from crm_platform.landing import watermark
 
 
 class StepLines(logging.Handler):
@@ -28,15 +31,16 @@ class StepLines(logging.Handler):
         event = told.get("dagster_event")
         step = told.get("step_key") or ""
         if event is None:
-            self._line(f"  [dim]{step}: {told.get('orig_message', record.getMessage())}[/dim]")
+            self.tell(f"  [dim]{step}: {told.get('orig_message', record.getMessage())}[/dim]")
         elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
             self.ended += 1
             took = event.event_specific_data.duration_ms / 1000
-            self._line(f"[green]✓[/green] {step} [dim]{took:.1f} s[/dim]")
+            self.tell(f"[green]✓[/green] {step} [dim]{took:.1f} s[/dim]")
         elif event.event_type in {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_SKIPPED}:
-            self._line(f"[red]✗ {step} {event.event_type_value.removeprefix('STEP_').lower()}[/red]")
+            self.tell(f"[red]✗ {step} {event.event_type_value.removeprefix('STEP_').lower()}[/red]")
 
-    def _line(self, line: str) -> None:
+    def tell(self, line: str) -> None:
+        """Prints a line with the time of day."""
         self.console.print(f"[dim]{dt.datetime.now(dt.UTC):%H:%M:%S}[/dim] {line}", highlight=False)
 
 
@@ -49,7 +53,7 @@ def run_demo(config: Path | None, *, days: int | None, console: Console) -> bool
     last = min(last, settings.last_day)
     dagster_home(settings)
     lines = StepLines(console)
-    with sandbox_running(settings, sandbox_of(settings), lambda line: lines._line(line)):
+    with sandbox_running(settings, sandbox_of(settings), lines.tell):
         ok, run_id = materialize(settings, settings.first_day, last, lines)
         print_checks(run_id, console)
         print_summary(settings, console)
@@ -61,18 +65,33 @@ def run_demo(config: Path | None, *, days: int | None, console: Console) -> bool
     return ok
 
 
-def materialize(settings: Settings, first: dt.date, last: dt.date, lines: logging.Handler) -> tuple[bool, str]:
-    """Runs the whole graph over a range of days in this process; whether it succeeded, and the run's id."""
+def run_rebuild(config: Path | None, first: dt.date, last: dt.date | None, *, console: Console) -> bool:
+    """Derives a stretch of days again from what landed, and says what its checks found; whether it all held."""
+    settings = load_settings(config)
+    dagster_home(settings)
+    reached = watermark(Platform.from_settings(settings).lake())
+    if reached is None:
+        raise SettingsError.nothing_landed(settings.lake_root)
+    end = min(filter(None, (last, settings.last_day, reached.date())))
+    ok, run_id = materialize(settings, first, end, StepLines(console), job=REBUILD)
+    print_checks(run_id, console)
+    return ok
+
+
+def materialize(
+    settings: Settings, first: dt.date, last: dt.date, lines: logging.Handler, *, job: str = EVERYTHING
+) -> tuple[bool, str]:
+    """Runs a job over a range of days in this process; whether it succeeded, and the run's id."""
 
     @dg.logger
-    def demo(context: dg.InitLoggerContext) -> logging.Logger:
+    def demo(_: dg.InitLoggerContext) -> logging.Logger:
         logger = logging.Logger("crm_platform.demo", logging.INFO)  # noqa: LOG001  Dagster wants a logger of its own
         logger.addHandler(lines)
         return logger
 
     defs = build_defs(settings, loggers={"console": demo})
     with dg.DagsterInstance.get() as instance:
-        result = defs.resolve_job_def(EVERYTHING).execute_in_process(
+        result = defs.resolve_job_def(job).execute_in_process(
             instance=instance, tags=range_tags(first, last), raise_on_error=False
         )
         return result.success, result.run_id

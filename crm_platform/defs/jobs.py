@@ -5,19 +5,18 @@ asks once, a schedule asks once a night.
 """
 
 import datetime as dt
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import dagster as dg
 
 from crm_platform.defs.days import range_tags
 from crm_platform.defs.platform import Platform
-from crm_platform.lake import Lake, red_partitions
 from crm_platform.landing import landed_offset, watermark
 from crm_platform.sources import now
 
 EVERYTHING = "everything"
 INCREMENT = "increment"
+REBUILD = "rebuild"
 NIGHTLY = "nightly_snapshots"
 FAILED_CHECKS_SHOWN = 20
 
@@ -34,6 +33,7 @@ def jobs(*, has_snapshots: bool) -> list[dg.UnresolvedAssetJobDefinition]:
         dg.define_asset_job(
             INCREMENT, CHANGES | DERIVED, description="What is new in the feed, and what follows from it."
         ),
+        dg.define_asset_job(REBUILD, DERIVED, description="History and features derived again from what landed."),
     ]
     if has_snapshots:
         found.append(
@@ -74,7 +74,7 @@ def new_changes(context: dg.SensorEvaluationContext, platform: Platform) -> dg.R
     execution_timezone="UTC",
     description="A snapshot of the day that has just ended by the source's clock.",
 )
-def nightly_snapshots(context: dg.ScheduleEvaluationContext, platform: Platform) -> dg.RunRequest | dg.SkipReason:
+def nightly_snapshots(platform: Platform) -> dg.RunRequest | dg.SkipReason:
     """Requests the last day that is over where exports can be dated, else today, once."""
     with platform.connected() as source:
         moment = now(platform.manifest, source)
@@ -82,23 +82,46 @@ def nightly_snapshots(context: dg.ScheduleEvaluationContext, platform: Platform)
     day = ended if platform.last is None else min(ended, platform.last)
     if day < platform.first:
         return dg.SkipReason(f"No day is over yet: the source's clock shows {moment.isoformat()}.")
-    return dg.RunRequest(run_key=f"snapshot-{day}", tags=range_tags(day, max(day, min(moment.date(), platform.last or day))))
+    return dg.RunRequest(
+        run_key=f"snapshot-{day}", tags=range_tags(day, max(day, min(moment.date(), platform.last or day)))
+    )
 
 
 @dg.sensor(
     minimum_interval_seconds=60,
-    description="Tells of partitions that have become red since the last tick, grouped, at most twenty.",
+    description="Tells of checks that failed since the last tick: grouped, each once, at most twenty. Requests nothing.",
 )
-def failed_checks(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SensorResult | dg.SkipReason:
-    """Says what is newly red and what is well again; requests nothing."""
-    known = set(map(tuple, json.loads(context.cursor or "[]")))
-    red = {(one.asset, one.day.isoformat(), one.check) for one in red_partitions(platform.lake())}
-    context.update_cursor(json.dumps(sorted(red)))
-    lines = [f"RED {asset} {day}: {check}" for asset, day, check in sorted(red - known)]
-    lines += [f"well again {asset} {day}: {check}" for asset, day, check in sorted(known - red)]
-    if not lines:
-        return dg.SkipReason(f"No news; {len(red)} partitions are red.")
-    for line in lines[:FAILED_CHECKS_SHOWN]:
-        context.log.error(line) if line.startswith("RED") else context.log.info(line)
+def failed_checks(context: dg.SensorEvaluationContext) -> dg.SkipReason:
+    """Says which checks failed, in which partitions, since the last tick; the first tick only notes where it begins."""
+    newest = context.instance.event_log_storage.get_maximum_record_id() or 0
+    if context.cursor is None:
+        context.update_cursor(str(newest))
+        return dg.SkipReason("From now on failed checks are told.")
+    records = context.instance.get_event_records(
+        dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=int(context.cursor)),
+        ascending=True,
+    )
+    context.update_cursor(str(newest))
+    lines = failures_told(
+        [record.event_log_entry.get_dagster_event().asset_check_evaluation_data for record in records]
+    )
+    for line in lines:
+        context.log.error(line)
+    return dg.SkipReason("; ".join(lines) or "No check failed since the last tick.")
+
+
+def failures_told(evaluations: Sequence[dg.AssetCheckEvaluation]) -> list[str]:
+    """One line per check that failed, with its days: the first twenty, and how many more there are."""
+    failed: dict[tuple[str, str], list[str]] = {}
+    for one in evaluations:
+        if not one.passed:
+            days = failed.setdefault((one.asset_key.to_user_string(), one.check_name), [])
+            days += [] if one.partition is None or one.partition in days else [one.partition]
+    lines = [
+        f"{asset} {check} failed"
+        + (f" on {', '.join(sorted(days)[:5])}" if days else "")
+        + (f" and {len(days) - 5} more days" if len(days) > 5 else "")  # noqa: PLR2004
+        for (asset, check), days in sorted(failed.items())
+    ]
     more = len(lines) - FAILED_CHECKS_SHOWN
-    return dg.SkipReason("; ".join(lines[:FAILED_CHECKS_SHOWN]) + (f"; and {more} more" if more > 0 else ""))
+    return lines[:FAILED_CHECKS_SHOWN] + ([f"and {more} more checks"] if more > 0 else [])

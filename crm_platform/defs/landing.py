@@ -10,7 +10,7 @@ from crm_platform.contracts import Contract
 from crm_platform.defs.days import SINGLE_RUN, days_of
 from crm_platform.defs.platform import CODE_VERSION, Platform
 from crm_platform.defs.report import column_schema, written
-from crm_platform.landing import covered_days, land_changes, land_snapshot, watermark
+from crm_platform.landing import DriftError, covered_days, land_changes, land_snapshot, landed_facts, watermark
 from crm_platform.quality.drift import drift_of
 from crm_platform.sources import Manifest
 
@@ -91,7 +91,7 @@ def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinit
                         lake, source, manifest, contract, day, drift=drift_of(contract), progress=context.log.info
                     )
                 except DriftError as drifted:  # the day stays out; its check turns it red, the other days go on
-                    context.log.error(str(drifted))
+                    context.log.warning(str(drifted))
                     continue
                 if report.landed:
                     told[day] = report.facts

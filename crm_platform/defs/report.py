@@ -120,7 +120,7 @@ def over_covered_days(
 def built(context: dg.AssetExecutionContext, report: Built) -> Iterator[Any]:
     """What a build over days tells Dagster: a materialization per day, and in the log why it stopped, if it did."""
     if report.blocked is not None:
-        context.log.warning(f"{report.table} stops before {report.blocked}: that day is red. See the gate/red table.")
+        context.log.warning("%s stops before %s: that day is red, see the table gate/red", report.table, report.blocked)
     lateness = report.lateness if isinstance(report, BuildReport) else pl.DataFrame()
     late = {row["processed_date"]: row for row in lateness.iter_rows(named=True)}
     told = {

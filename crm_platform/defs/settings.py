@@ -38,6 +38,11 @@ class SettingsError(PermanentError):
         )
 
     @classmethod
+    def nothing_landed(cls, root: str) -> "SettingsError":
+        """Says that there is nothing to derive from."""
+        return cls(f"Nothing has landed in {root} yet. Materialize landing/changes/* first, or run `make demo`.")
+
+    @classmethod
     def no_log(cls, source: str) -> "SettingsError":
         """Says that a source reads a recorded log and none is named."""
         return cls(f"{source} is read from a recorded log, and {FILE_NAME} names none. Set connection: {{log: FILE}}.")

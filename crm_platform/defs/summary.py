@@ -19,7 +19,9 @@ def print_checks(run_id: str, console: Console) -> None:
     said = [event.get_dagster_event().asset_check_evaluation_data for event in events]
     whole = [one for one in said if one.partition is None]
     by_day = sum(one.partition is not None for one in said)
-    shown = Table("check", "table", "", "says", title=f"Checks: {len(whole)}, and {by_day:,} evaluations of single days")
+    shown = Table(
+        "check", "table", "", "says", title=f"Checks: {len(whole)}, and {by_day:,} evaluations of single days"
+    )
     for one in sorted(whole, key=lambda one: (one.passed, one.check_name, one.asset_key.to_user_string())):
         mark = "[green]✓[/green]" if one.passed else "[yellow]![/yellow]" if _warns(one) else "[red]✗[/red]"
         shown.add_row(one.check_name, one.asset_key.to_user_string(), mark, one.description or "")

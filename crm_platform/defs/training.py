@@ -1,6 +1,5 @@
 """The training sets' asset, with its manifest and the score of a small baseline model beside a leaky one."""
 
-import datetime as dt
 import json
 from typing import Any
 
@@ -57,8 +56,6 @@ def _training_set(manifest: Manifest, name: str) -> dg.AssetsDefinition:
         return dg.MaterializeResult(metadata=facts | shown({"watermark": reached, "is_new": report.is_new}))
 
     return training
-
-
 
 
 def _baseline(lake: Lake, name: str) -> str:
