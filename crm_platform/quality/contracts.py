@@ -50,7 +50,7 @@ def quarantined(lake: Lake, contract: Contract, days: Sequence[date], *, tolerat
             )
         )
     remedy = QUARANTINE_REMEDY.format(object=name)
-    return CheckResult("contract", f"landing/changes/{name}", findings, remedy, severity="warn")
+    return CheckResult("quarantine", f"landing/changes/{name}", findings, remedy, severity="warn")
 
 
 def versions_keep_contract(lake: Lake, contract: Contract, days: Sequence[date]) -> CheckResult:
@@ -80,7 +80,7 @@ def living_keep_contract(lake: Lake, contract: Contract, severity: Literal["warn
     result = holds(
         contract.rules("current"),
         lake.scan(table, schema=contract.current_schema).collect(),
-        check="contract",
+        check="living_rows",
         table=table,
         remedy="Its versions tell which change left the field empty; the next snapshot repairs it.",
         shown=(contract.key,),

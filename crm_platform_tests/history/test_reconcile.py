@@ -25,7 +25,7 @@ def ids(*names: str) -> pl.DataFrame:
 
 
 def compared(snapshot: pl.DataFrame, state: pl.DataFrame, when: Snapshot = NIGHT, **asked):
-    asked = {"left_out": ids(), "quarantined": ids(), "allows": lambda missing, living: missing <= 10} | asked
+    asked = {"left_out": ids(), "quarantined": ids(), "allows": lambda *_: True} | asked
     return reconcile(snapshot, state, when, COMPANY, **asked)
 
 

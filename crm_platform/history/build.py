@@ -1,0 +1,365 @@
+"""Building history tables from what landed: reads a window of days, derives it, and commits it once.
+
+Here is the I/O around the pure functions: what is read for a window, what is refused, what is written. Which days a run
+should build is the asset's question, which rows they hold is `derive`'s answer.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+
+import polars as pl
+
+from crm_platform import landing
+from crm_platform.contracts import MERGES, QUARANTINE, Contract
+from crm_platform.history.current import current_from
+from crm_platform.history.derive import Derived, Rules, Told, derive, rules_of
+from crm_platform.history.errors import SnapshotError, UnbuiltDayError, WindowError
+from crm_platform.history.merges import merges_from
+from crm_platform.history.reconcile import OBSERVED, Reconciled, Snapshot
+from crm_platform.history.state import state_as_of
+from crm_platform.history.versions import CONFLICT, IDENTITY, WINNERLESS, versions_from
+from crm_platform.lake import Commit, Lake, fingerprint, first_red_day
+from crm_platform.sources import Manifest
+
+Progress = Callable[[str], None]
+ONE_DAY = timedelta(days=1)
+
+
+@dataclass(frozen=True)
+class BuildReport:
+    """What a build did.
+
+    Attributes:
+        table: The table.
+        days: The days that stand now as this build derived them, in order.
+        rows: How many rows each of them holds.
+        version: The table's version afterwards; None if it does not exist.
+        commit: What was committed; None where everything was there already.
+        blocked: The first day that was asked for and not built, because it is red.
+        rejected: How many changes went to quarantine, because no version can be made of them.
+        lateness: How late changes were recorded, one row per day: processed_date, changes, late (recorded after they
+            happened), late_p50, late_p99, late_max (Duration).
+        reconciled: What each snapshot of the window came to.
+        facts: What else is worth telling, by name.
+    """
+
+    table: str
+    days: tuple[date, ...]
+    rows: Mapping[date, int]
+    version: int | None
+    commit: Commit | None
+    blocked: date | None = None
+    rejected: int = 0
+    lateness: pl.DataFrame = field(default_factory=pl.DataFrame)
+    reconciled: tuple[Reconciled, ...] = ()
+    facts: Mapping[str, object] = field(default_factory=dict[str, object])
+
+
+def build_history(
+    lake: Lake,
+    manifest: Manifest,
+    contracts: Mapping[str, Contract],
+    object_name: str,
+    days: Sequence[date],
+    *,
+    first_day: date | None = None,
+    watermark: datetime | None = None,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Builds the history of an object for a stretch of days, in one pass and one commit.
+
+    It stops before the first red day, before one whose snapshot lacks more than the manifest allows, and where the
+    watermark ends. Changes that contradict each other go to quarantine.
+
+    Args:
+        lake: Where to read and write.
+        manifest: What the CRM declares.
+        contracts: Its contracts, by object.
+        object_name: The object.
+        days: A stretch of days without gap.
+        first_day: The first day there is; what was recorded before it is built with it.
+        watermark: Up to where the feed has landed, None for what landing says: a snapshot is compared once this has
+            reached its end.
+        progress: Is told what is being done.
+
+    Raises:
+        WindowError: The days are none, or not one stretch.
+        UnbuiltDayError: An earlier day has landed changes that history lacks altogether.
+        SnapshotError: A landed snapshot cannot be read.
+    """
+    table = f"history/{object_name}"
+    rules = rules_of(manifest, contracts[object_name])
+    window = stretch(table, days)
+    reached = watermark or landing.watermark(lake)
+    covered = landing.covered_days(window, reached) if reached else []
+    wanted = before_red(lake, covered, [f"landing/changes/{object_name}", f"landing/snapshot/{object_name}"])
+    if reached is None or not wanted:
+        return BuildReport(table, (), {}, lake.version(table), None, blocked=next(iter(covered), None))
+    read = _with_what_came_before(wanted, first_day, _dates(lake.days(f"landing/changes/{object_name}")))
+    _refuse_unbuilt(lake, rules, read[0])
+    tell = progress or _silent
+    tell(f"{table}: deriving {len(wanted)} days from {wanted[0]} to {wanted[-1]}")
+    derived = _derived(lake, rules, read, reached)
+    built = [day for day in read if derived.blocked is None or day < derived.blocked]
+    commit = lake.replace(table, derived.versions, days=built)
+    rejected = _quarantine(lake, rules, derived.rejected)
+    tell(f"{table}: {derived.versions.height} versions, {'committed' if commit else 'unchanged'}")
+    return BuildReport(
+        table=table,
+        days=tuple(day for day in built if day in wanted),
+        rows=_rows(derived.versions, built),
+        version=lake.version(table),
+        commit=commit,
+        blocked=derived.blocked or next((day for day in covered if day not in wanted), None),
+        rejected=rejected,
+        lateness=lateness(derived.versions),
+        reconciled=derived.reconciled,
+    )
+
+
+def build_merges(
+    lake: Lake,
+    manifest: Manifest,
+    contracts: Mapping[str, Contract],
+    days: Sequence[date],
+    *,
+    first_day: date | None = None,
+    progress: Progress | None = None,
+) -> BuildReport:
+    """Derives `history/merges` from the histories of all objects, for a stretch of days.
+
+    Args:
+        lake: Where to read and write.
+        manifest: What the CRM declares.
+        contracts: Its contracts, by object.
+        days: A stretch of days without gap.
+        first_day: The first day there is; what was recorded before it is derived with it.
+        progress: Is told what is being done.
+
+    Raises:
+        WindowError: The days are none, or not one stretch.
+    """
+    table = "history/merges"
+    window = stretch(table, days)
+    histories = {name: f"history/{name}" for name in manifest.objects}
+    wanted = before_red(lake, window, list(histories.values()))
+    held = sorted({day for history in histories.values() for day in _dates(lake.days(history))})
+    read = _with_what_came_before(wanted, first_day, held)
+    facts = pl.concat(
+        merges_from(lake.scan(history, days=read, schema=contracts[name].history_schema), name)
+        for name, history in histories.items()
+    ).collect()
+    commit = lake.replace(table, facts, days=read)
+    (progress or _silent)(f"{table}: {facts.height} facts, {'committed' if commit else 'unchanged'}")
+    blocked = next((day for day in window if day not in wanted), None)
+    return BuildReport(table, tuple(wanted), _rows(facts, read), lake.version(table), commit, blocked=blocked)
+
+
+def build_current(
+    lake: Lake,
+    manifest: Manifest,
+    contracts: Mapping[str, Contract],
+    object_name: str,
+    *,
+    watermark: datetime | None = None,
+) -> BuildReport:
+    """Makes `current/<object>` hold the living entities as known at the watermark.
+
+    Args:
+        lake: Where to read and write.
+        manifest: What the CRM declares.
+        contracts: Its contracts, by object.
+        object_name: The object.
+        watermark: The moment; None for what landing says.
+
+    Raises:
+        UnknownObjectError: The manifest has no such object.
+    """
+    contract = rules_of(manifest, contracts[object_name]).contract
+    table = f"current/{object_name}"
+    reached = watermark or landing.watermark(lake)
+    if reached is None:
+        return BuildReport(table, (), {}, lake.version(table), None)
+    versions = lake.scan(f"history/{object_name}", schema=contract.history_schema)
+    merges = lake.scan("history/merges", schema=MERGES).filter(pl.col("object") == object_name)
+    living = current_from(state_as_of(versions, reached, merges), contract)
+    commit = lake.overwrite(table, living)
+    rows = {reached.date(): living.height}
+    return BuildReport(table, (), rows, lake.version(table), commit, facts={"as_known_at": reached})
+
+
+def stale_from(
+    lake: Lake,
+    manifest: Manifest,
+    contracts: Mapping[str, Contract],
+    object_name: str,
+    days: Sequence[date] | None = None,
+) -> date | None:
+    """The earliest day whose history is not what its landed changes come to; None if all are.
+
+    Args:
+        lake: Where to look.
+        manifest: What the CRM declares.
+        contracts: Its contracts, by object.
+        object_name: The object.
+        days: Where to look; None for all days that have landed changes.
+    """
+    rules = rules_of(manifest, contracts[object_name])
+    looked_at = sorted(days) if days is not None else _dates(lake.days(f"landing/changes/{object_name}"))
+    return next(iter(_lacking(lake, rules, looked_at)), None)
+
+
+def stretch(table: str, days: Sequence[date]) -> list[date]:
+    """The days in order.
+
+    Raises:
+        WindowError: They are none, or one in between is missing.
+    """
+    if not days:
+        raise WindowError.no_days(table)
+    asked = set(days)
+    first, last = min(asked), max(asked)
+    whole = [first + n * ONE_DAY for n in range((last - first).days + 1)]
+    missing = [day for day in whole if day not in asked]
+    if missing:
+        raise WindowError.gap(table, missing)
+    return whole
+
+
+def before_red(lake: Lake, window: Sequence[date], tables: Sequence[str]) -> list[date]:
+    """The days of a window before the first on which one of the tables is red: state carries over, later days wait."""
+    red = first_red_day(lake, tables)
+    return [day for day in window if red is None or day < red]
+
+
+def lateness(versions: pl.DataFrame) -> pl.DataFrame:
+    """How late a stream's changes were recorded, day by day.
+
+    Returns:
+        processed_date, changes, late, late_p50, late_p99, late_max: the first two counts, the rest durations of the late.
+    """
+    behind = pl.col("processed_time") - pl.col("event_time")
+    late = behind.filter(behind > timedelta(0))
+    return (
+        versions.filter(pl.col("source_position") != OBSERVED)
+        .group_by("processed_date")
+        .agg(
+            pl.len().alias("changes"),
+            late.len().alias("late"),
+            late.quantile(0.5, "nearest").alias("late_p50"),
+            late.quantile(0.99, "nearest").alias("late_p99"),
+            late.max().alias("late_max"),
+        )
+        .sort("processed_date")
+    )
+
+
+def landed_snapshots(lake: Lake, contract: Contract, days: Sequence[date], watermark: datetime) -> Iterator[Told]:
+    """The snapshots of some days that the feed has caught up with, in order.
+
+    Raises:
+        SnapshotError: A day holds rows of several exports.
+    """
+    table = f"landing/snapshot/{contract.object}"
+    landed = _dates(lake.days(table))
+    wanted = set(days)
+    for day in landed:
+        if day in wanted:
+            rows = lake.scan(table, days=[day], schema=contract.snapshot_schema).collect()
+            snapshot = _snapshot(table, day, rows)
+            if day == landed[0] or snapshot.finished_at <= watermark:
+                yield Told(snapshot, rows.select("entity_id", *contract.columns), is_first=day == landed[0])
+
+
+def unresolved(lake: Lake, object_name: str) -> pl.DataFrame:
+    """entity_id and processed_date of the object's rows that wait in quarantine."""
+    rows = lake.scan(f"quarantine/{object_name}", schema=QUARANTINE).filter(pl.col("resolved_by").is_null())
+    return rows.select("entity_id", "processed_date").collect()
+
+
+def _derived(lake: Lake, rules: Rules, days: list[date], watermark: datetime) -> Derived:
+    contract = rules.contract
+    history = f"history/{contract.object}"
+    earlier = [day for day in _dates(lake.days(history)) if day < days[0]]
+    return derive(
+        _landed(lake, contract, days),
+        landed_snapshots(lake, contract, days, watermark),
+        rules,
+        past=lake.scan(history, days=earlier, schema=contract.history_schema),
+        quarantined=unresolved(lake, contract.object),
+    )
+
+
+def _landed(lake: Lake, contract: Contract, days: Sequence[date]) -> pl.LazyFrame:
+    return lake.scan(f"landing/changes/{contract.object}", days=days, schema=contract.change_schema)
+
+
+def _snapshot(table: str, day: date, rows: pl.DataFrame) -> Snapshot:
+    taken = rows.select("started_at", "finished_at", "_complete", "_batch_id").unique()
+    if taken.height != 1:
+        raise SnapshotError.several(table, day, taken.height)
+    started_at, finished_at, is_complete, batch_id = taken.row(0)
+    return Snapshot(day, started_at, finished_at, is_complete, batch_id, rows.get_column("_ingested_at").item(0))
+
+
+def _lacking(lake: Lake, rules: Rules, days: Sequence[date]) -> dict[date, int]:
+    """How many versions history lacks, or has too many of, on the days where it does; by day, in order."""
+    contract = rules.contract
+    made = versions_from(
+        _landed(lake, contract, days), contract, lists_losers=rules.list_column is not None, knowledge=rules.knowledge
+    )
+    history = lake.scan(f"history/{contract.object}", days=days, schema=contract.history_schema)
+    lacks = made.kept.join(history, on=IDENTITY, how="anti")
+    has = made.rejected.join(history, on=IDENTITY, how="semi").drop("rule")
+    found = pl.concat([lacks, has]).group_by("processed_date").len().sort("processed_date").collect()
+    return dict(found.iter_rows())
+
+
+def _refuse_unbuilt(lake: Lake, rules: Rules, first: date) -> None:
+    name = rules.contract.object
+    built = set(lake.days(f"history/{name}"))
+    suspects = [day for day in _dates(lake.days(f"landing/changes/{name}")) if day < first and day not in built]
+    for day, changes in _lacking(lake, rules, suspects).items() if suspects else ():
+        raise UnbuiltDayError.before(f"history/{name}", day, first, changes)
+
+
+def _quarantine(lake: Lake, rules: Rules, rejected: pl.DataFrame) -> int:
+    """Adds what no version can be made of to the quarantine, each delivery once; returns how many changes there are."""
+    if rejected.is_empty():
+        return 0
+    name = rules.contract.object
+    days = rejected.get_column("processed_date").unique().to_list()
+    table = f"quarantine/{name}"
+    held = lake.scan(table, days=days, schema=QUARANTINE).filter(pl.col("rule").is_in([CONFLICT, WINNERLESS]))
+    broken = (
+        _landed(lake, rules.contract, days)
+        .join(rejected.lazy().select(*IDENTITY, "rule").unique(), on=IDENTITY, how="inner")
+        .sort("_ingested_at", "_batch_id")
+        .unique([*IDENTITY, "rule", "_payload"], keep="first", maintain_order=True)
+        .rename({"_payload": "payload"})
+        .join(held, on=[*IDENTITY, "rule", "payload"], how="anti")
+        .with_columns(pl.lit(None, pl.String).alias("column"), pl.lit(None, pl.String).alias("resolved_by"))
+        .select(list(QUARANTINE))
+        .collect()
+    )
+    lake.append(table, broken, token=f"history/{name}:{fingerprint(broken)}")
+    return rejected.height
+
+
+def _with_what_came_before(days: list[date], first_day: date | None, held: Sequence[date]) -> list[date]:
+    """The days, led by all earlier ones that hold rows where the days begin with the first there is."""
+    return [*(day for day in held if day < days[0]), *days] if days and days[0] == first_day else days
+
+
+def _rows(frame: pl.DataFrame, days: Sequence[date]) -> dict[date, int]:
+    counted = dict(frame.group_by("processed_date").len().iter_rows())
+    return {day: counted.get(day, 0) for day in days}
+
+
+def _dates(parts: Sequence[object]) -> list[date]:
+    return [day for day in parts if isinstance(day, date)]
+
+
+def _silent(_: str) -> None:
+    """Tells nobody."""

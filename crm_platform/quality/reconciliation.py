@@ -1,0 +1,95 @@
+"""Whether history at the moment of a snapshot is what the snapshot shows, and what the stream had lost until then."""
+
+from collections.abc import Sequence
+from datetime import date
+
+import polars as pl
+
+from crm_platform.contracts import Contract
+from crm_platform.history.build import landed_snapshots, unresolved
+from crm_platform.history.derive import Rules, Told, rules_of, touched_around
+from crm_platform.history.reconcile import OBSERVED, Reconciled, reconcile
+from crm_platform.history.state import state_as_of
+from crm_platform.lake import Lake
+from crm_platform.landing import watermark
+from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
+from crm_platform.sources import Manifest
+
+LIMIT_REMEDY = (
+    "More rows are missing from the snapshot than the manifest's inferred_delete_limit allows, so nothing was inferred. "
+    "If they are really gone, raise the limit for this build; if the export was cut short, take a dated one again, "
+    "or skip the day with `crm-platform snapshot skip DAY`."
+)
+DIFFERS_REMEDY = "Rebuild history from the day on: `crm-platform rebuild --from DAY`."
+
+
+def reconciliation(lake: Lake, manifest: Manifest, contract: Contract, days: Sequence[date]) -> CheckResult:
+    """Compares history with every snapshot of the days, keys that are quarantined or changed around it aside.
+
+    Args:
+        lake: Where both stand.
+        manifest: What the CRM declares.
+        contract: The object's contract.
+        days: The days looked at; those without a snapshot give no finding, nor those after one that lacks too much.
+
+    Returns:
+        A finding per snapshot; `facts` counts what all of them repaired and took for deleted: the stream's loss.
+    """
+    rules = rules_of(manifest, contract)
+    table = f"history/{contract.object}"
+    reached = watermark(lake)
+    findings: list[Finding] = []
+    over = False
+    for told in landed_snapshots(lake, contract, days, reached) if reached else ():
+        history = lake.scan(table, schema=contract.history_schema).filter(
+            pl.col("processed_date") <= told.snapshot.day, pl.col("processed_time") <= told.snapshot.finished_at
+        )
+        found = _compared(told, history, rules, unresolved(lake, contract.object))
+        findings.append(_finding(told, found))
+        over = found.is_over_limit
+        if over:
+            break
+    versions = lake.scan(table, days=days, schema=contract.history_schema)
+    lost = dict(versions.group_by("operation").len().collect().iter_rows())
+    facts: dict[str, object] = {kind: lost.get(kind, 0) for kind in ("repair", "inferred_delete")}
+    return CheckResult("reconciliation", table, findings, LIMIT_REMEDY if over else DIFFERS_REMEDY, facts=facts)
+
+
+def _compared(told: Told, history: pl.LazyFrame, rules: Rules, doubted: pl.DataFrame) -> Reconciled:
+    """What would still have to be repaired; what this snapshot itself has told is no change around it."""
+    when = told.snapshot
+    own = (pl.col("source_position") == OBSERVED) & (pl.col("processed_time") == when.finished_at)
+    return reconcile(
+        told.rows,
+        state_as_of(history, when.finished_at),
+        when,
+        rules.contract,
+        left_out=touched_around(history.filter(~own), when.started_at - rules.settling_lag, when.finished_at).collect(),
+        quarantined=doubted.filter(pl.col("processed_date") <= when.day).select("entity_id").drop_nulls().unique(),
+        allows=rules.allows,
+    )
+
+
+def _finding(told: Told, found: Reconciled) -> Finding:
+    day, counts = told.snapshot.day, found.counts
+    wrong = counts["repair"] + counts["inferred_delete"]
+    if found.is_over_limit:
+        what = (
+            f"{counts['withheld']} of {counts['living']} living entities are missing from the snapshot, over the limit."
+        )
+        shown = _shown(found, "withheld")
+        return Finding(
+            passed=False, what=what, day=day, failing=counts["withheld"], total=counts["living"], examples=shown
+        )
+    if wrong and not told.is_first:
+        what = f"{wrong} entities differ from the snapshot of {told.snapshot.finished_at:%Y-%m-%d %H:%M}."
+        shown = _shown(found, "repair", "inferred_delete")
+        return Finding(passed=False, what=what, day=day, failing=wrong, total=counts["rows"], examples=shown)
+    aside = f", {counts['left_out']} left out as they changed meanwhile" if counts["left_out"] else ""
+    what = f"History equals the snapshot in {counts['equal']} entities{aside}."
+    return Finding(passed=True, what=what, day=day, total=counts["rows"])
+
+
+def _shown(found: Reconciled, *kinds: str) -> pl.DataFrame:
+    rows = [(entity_id, kind) for kind in kinds for entity_id in found.examples.get(kind, [])]
+    return pl.DataFrame(rows[:MOST_EXAMPLES], schema={"entity_id": pl.String, "kind": pl.String}, orient="row")
