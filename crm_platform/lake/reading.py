@@ -3,6 +3,7 @@
 Nothing here commits; that is `store`'s. Layouts stand in `tables`.
 """
 
+import re
 from collections.abc import Collection, Mapping
 from datetime import date
 from pathlib import Path
@@ -13,6 +14,8 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from crm_platform.lake.errors import LayoutError, SchemaChangeError, TableMissingError, TableUnreadableError
 from crm_platform.lake.tables import layout_of
+
+_VERSION = re.compile(r"\d{20}\..*(json|parquet)$")
 
 Part = date | int | str
 """A partition's value: a day, or the number of an entity range."""
@@ -164,12 +167,18 @@ class Tables:
         Raises:
             TableUnreadableError: The table is there but cannot be read.
         """
+        found = self._found(table, version)
+        if found is None and self._has_log(table):
+            found = self._found(table, version)  # somebody may have made it just now
+            if found is None:
+                raise TableUnreadableError.broken(table, self.uri(table), FileNotFoundError("its log has a hole"))
+        return found
+
+    def _found(self, table: str, version: int | None) -> DeltaTable | None:
         uri = self.uri(table)
         try:
             return DeltaTable(uri, version=version, storage_options=self.storage_options)
-        except TableNotFoundError as missing:
-            if self._has_log(table):
-                raise TableUnreadableError.broken(table, uri, missing) from missing
+        except TableNotFoundError:
             return None
         except (DeltaError, OSError) as broken:
             raise TableUnreadableError.broken(table, uri, broken) from broken
@@ -177,8 +186,7 @@ class Tables:
     def _has_log(self, table: str) -> bool:
         if "://" in self.root:
             return False
-        log = Path(self.root, table, "_delta_log")
-        return log.is_dir() and any(entry.suffix in {".json", ".parquet"} for entry in log.iterdir())
+        return any(_VERSION.match(entry.name) for entry in Path(self.root, table, "_delta_log").glob("*"))
 
 
 def partition_of(table: str) -> str:

@@ -168,7 +168,7 @@ class Lake(Tables):
             opened if opened is not None else self.uri(table),
             ordered.to_arrow(compat_level=pl.CompatLevel.oldest()),
             partition_by=partitions or None,
-            mode="error" if opened is None else mode,
+            mode="error" if opened is None else mode,  # pyright: ignore[reportArgumentType]  one call for two overloads
             schema_mode=None if opened is None else ("merge" if mode == "append" or predicate else "overwrite"),
             predicate=predicate,
             configuration=CONFIGURATION if opened is None else None,
