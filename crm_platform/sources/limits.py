@@ -41,8 +41,8 @@ class RateBudget:
         self._shut_until = 0.0
 
     def take(self) -> None:
-        """Waits until one more request may go out."""
-        while (wait := self._missing()) > 0:
+        """Takes a place for one more request, and waits until it may go out."""
+        if (wait := self._wait()) > 0:
             self._sleep(wait)
 
     def learn(self, headers: Mapping[str, str], *, wall: float) -> None:
@@ -57,17 +57,13 @@ class RateBudget:
             with self._lock:
                 self._shut_until = self._clock() + min(max(seconds, 0.0), self._longest)
 
-    def _missing(self) -> float:
+    def _wait(self) -> float:
+        """The seconds until the place just taken: the bucket may be overdrawn, so that all wait their turn once."""
         with self._lock:
             now = self._clock()
-            if now < self._shut_until:
-                return self._shut_until - now
             gained = (now - self._filled) * self._rate.requests_per_second
-            self._tokens, self._filled = min(float(self._rate.burst), self._tokens + gained), now
-            if self._tokens >= 1:
-                self._tokens -= 1
-                return 0.0
-            return (1 - self._tokens) / self._rate.requests_per_second
+            self._tokens, self._filled = min(float(self._rate.burst), self._tokens + gained) - 1, now
+            return max(-self._tokens / self._rate.requests_per_second, self._shut_until - now, 0.0)
 
 
 def retry_after_seconds(header: str | None, *, now: datetime) -> float | None:
