@@ -1,0 +1,80 @@
+"""Places on a sorted (entity, moment) axis, found for millions at a time.
+
+Integers in, integers out: entities are codes, moments are µs since 1970. What lies on an axis is its maker's business.
+"""
+
+import numpy as np
+
+from crm_platform.history.codes import Flags, Ints
+
+KEY_BITS = 63
+
+
+class Axis:
+    """Rows sorted by (entity, moment); finds the row of any other entity and moment by bisection.
+
+    Where entity and moment fit into one 64-bit key together, one search over keys; otherwise one inside each entity.
+    """
+
+    def __init__(self, entity: Ints, moment: Ints, entities: int) -> None:
+        """Takes the rows of `entities` entities, coded 0, 1, …"""
+        self.entity, self.moment = entity, moment
+        self.offsets = np.searchsorted(entity, np.arange(entities + 1)).astype(np.int64)
+        self._base = int(moment.min()) if len(moment) else 0
+        self._last = int(moment.max()) if len(moment) else 0
+        self._bits = (self._last - self._base + 2).bit_length()
+        fits = self._bits + entities.bit_length() <= KEY_BITS
+        self._keys = self._packed(entity, moment) if fits else None
+
+    def __len__(self) -> int:
+        """How many rows there are."""
+        return len(self.entity)
+
+    def first_at(self, entity: Ints, moment: Ints) -> Ints:
+        """The first row of the entity at or after the moment; the next entity's first row where there is none."""
+        clipped = np.clip(moment, self._base, self._last + 1)
+        if self._keys is not None:
+            return np.searchsorted(self._keys, self._packed(entity, clipped)).astype(np.int64, copy=False)
+        return self._bisected(entity, clipped)
+
+    def last_by(self, entity: Ints, moment: Ints) -> Ints:
+        """The last row of the entity at or before the moment; -1 where there is none."""
+        after = self.first_at(entity, np.minimum(moment, self._last) + 1)
+        return np.where(after > self.offsets[entity], after - 1, -1)
+
+    def _packed(self, entity: Ints, moment: Ints) -> Ints:
+        return (entity << self._bits) | (moment - self._base)
+
+    def _bisected(self, entity: Ints, moment: Ints) -> Ints:
+        low, high = self.offsets[entity], self.offsets[entity + 1]
+        while (low < high).any():
+            middle = (low + high) >> 1
+            before = (low < high) & (self.moment[np.minimum(middle, len(self.moment) - 1)] < moment)
+            high = np.where((low < high) & ~before, middle, high)
+            low = np.where(before, middle + 1, low)
+        return low
+
+
+def distinct_pairs(entity: Ints, moment: Ints) -> tuple[Ints, Ints]:
+    """The distinct (entity, moment) pairs, sorted."""
+    if not len(entity):
+        return entity, moment
+    base = int(moment.min())
+    bits = (int(moment.max()) - base + 1).bit_length()
+    if bits + int(entity.max()).bit_length() <= KEY_BITS:
+        keys = np.unique((entity << bits) | (moment - base))
+        return keys >> bits, (keys & ((1 << bits) - 1)) + base
+    order = np.lexsort((moment, entity))
+    entity, moment = entity[order], moment[order]
+    kept = is_new(entity, moment)
+    return entity[kept], moment[kept]
+
+
+def is_new(*columns: Ints) -> Flags:
+    """Whether a row differs from the one before in any column; the first does."""
+    new = np.ones(len(columns[0]), dtype=np.bool_)
+    if len(new):
+        new[1:] = False
+        for column in columns:
+            new[1:] |= column[1:] != column[:-1]
+    return new

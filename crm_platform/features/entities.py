@@ -1,0 +1,114 @@
+"""What is known of the entities themselves: since when, whether they are dead, and their attributes, step by step.
+
+An entity is dead when it is known to be tombstoned or not its own root (DESIGN 3); the dead have no attributes. What
+activities add to them is counted elsewhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from crm_platform.contracts import UTC_US
+from crm_platform.features.axes import Axis, distinct_pairs
+from crm_platform.features.views import Attribute
+from crm_platform.history.codes import Codes, Flags, Ints
+from crm_platform.history.registers import BEGINNING, Steps
+
+
+@dataclass(frozen=True)
+class EntityStates:
+    """The steps at which entities become known, die, revive, or change an attribute.
+
+    Attributes:
+        axis: One row per step; the first of an entity is its first step.
+        values: Beside it: is_deleted, then the attributes' columns.
+    """
+
+    axis: Axis
+    values: pl.DataFrame
+
+    def at(self, entity: Ints, moment: Ints) -> pl.DataFrame:
+        """The states of entities at moments; nulls before their first step."""
+        found = pl.Series(self.axis.last_by(entity, moment))
+        return self.values.select(pl.all().gather(found.set(found < 0, None)))
+
+    def first_steps(self) -> Ints:
+        """Each entity's first step (µs), by code."""
+        return self.axis.moment[self.axis.offsets[:-1]]
+
+
+def entity_states(
+    codes: Codes, named: pl.DataFrame, own: Steps | None, attributes: Sequence[Attribute], pieces: pl.DataFrame
+) -> EntityStates:
+    """Walks the entities' own registers and their roots together.
+
+    Args:
+        codes: Numbers the entities.
+        named: When anything first names an entity: entity_id, known_at (µs), in any order, repeated or not.
+        own: The known-axis steps of the entities' own versions; None where a view has none: merges alone decide.
+        attributes: The features to carry.
+        pieces: The roots of merged entities: entity_id, since, until, root_id.
+    """
+    roots = pieces.filter(pl.col("since") > BEGINNING)
+    parts = [
+        (codes.encode(named["entity_id"]), named["known_at"].to_numpy()),
+        (codes.encode(roots["entity_id"]), roots["since"].to_numpy()),
+    ]
+    if own is not None:
+        parts.append((codes.encode(own.ids)[own.entity], own.since))
+    entity, moment = distinct_pairs(
+        np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    )
+    dead = _is_merged_away(entity, moment, codes, pieces)
+    shown: dict[str, pl.Series] = {}
+    if own is not None:
+        step = Axis(parts[-1][0], own.since, len(codes)).last_by(entity, moment)
+        if len(own.entity):
+            dead |= (step >= 0) & own.is_tombstone[step]
+        alive = np.where(dead, -1, step)
+        shown = {one.columns[0]: _values(own, one.columns[0], alive) for one in attributes}
+    return _changes(codes, entity, moment, pl.DataFrame({"is_deleted": dead, **shown}), attributes)
+
+
+def _is_merged_away(entity: Ints, moment: Ints, codes: Codes, pieces: pl.DataFrame) -> Flags:
+    if pieces.is_empty():
+        return np.zeros(len(entity), dtype=np.bool_)
+    sorted_pieces = pieces.sort("entity_id", "since")
+    loser = codes.encode(sorted_pieces["entity_id"])
+    root = codes.encode(sorted_pieces["root_id"])
+    piece = Axis(loser, sorted_pieces["since"].to_numpy(), len(codes)).last_by(entity, moment)
+    return (piece >= 0) & (root[piece] != entity)
+
+
+def _values(own: Steps, column: str, steps: Ints) -> pl.Series:
+    """What a field shows at steps; null for step -1."""
+    if not len(own.entity):
+        return pl.Series(column, [None] * len(steps), own.rows.schema[column])
+    winners = np.where(steps < 0, -1, own.winners[column][steps])
+    picked = pl.Series(winners)
+    return own.rows[column].gather(picked.set(picked < 0, None))
+
+
+def _changes(
+    codes: Codes, entity: Ints, moment: Ints, values: pl.DataFrame, attributes: Sequence[Attribute]
+) -> EntityStates:
+    """Keeps the rows that differ from the one before, and says since when each value has held."""
+    first = np.ones(len(entity), dtype=np.bool_)
+    first[1:] = entity[1:] != entity[:-1]
+    differs = {
+        name: first | values.select(pl.col(name).ne_missing(pl.col(name).shift(1))).to_series().to_numpy()
+        for name in values.columns
+    }
+    kept = np.logical_or.reduce(list(differs.values()))
+    entity, moment, values = entity[kept], moment[kept], values.filter(pl.Series(kept))
+    columns = [values["is_deleted"]]
+    for one in attributes:
+        name = one.columns[0]
+        columns.append(values[name])
+        if one.since:
+            held = np.maximum.accumulate(np.where(differs[name][kept], np.arange(len(entity)), 0))
+            since = pl.Series(f"{name}_since", moment[held] if len(held) else moment).cast(UTC_US)
+            columns.append(pl.select(pl.when(values[name].is_not_null()).then(since).alias(since.name)).to_series())
+    return EntityStates(Axis(entity, moment, len(codes)), pl.DataFrame(columns))

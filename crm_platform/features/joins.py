@@ -1,0 +1,103 @@
+"""The point-in-time join: to every question, the timeline step in force at its moment.
+
+Rows out are rows in, in the spine's order. How a timeline comes about stands in `timelines`, what a spine must be in
+`spines`.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from crm_platform.contracts import UTC_US
+from crm_platform.features.axes import Axis
+from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
+from crm_platform.features.windows import MICROSECOND
+from crm_platform.history.codes import ABSENT, Codes, Ints
+from crm_platform.history.registers import VersionsError
+
+Timeline = pl.DataFrame | pl.LazyFrame
+
+ADDED_NEVER = frozenset({"entity_id", "known_at", "changed_at", "known_date"})
+"""A join adds the features and is_deleted, nothing else."""
+
+
+def point_in_time_join(
+    spine: pl.DataFrame,
+    timeline: Timeline | Mapping[str, Timeline],
+    *,
+    on: str = "entity_id",
+    ttl: timedelta | None = None,
+    embargo: timedelta = timedelta(0),
+    inclusive: bool = True,
+) -> pl.DataFrame:
+    """Attaches to each spine row the timeline step in force at `as_of - embargo`.
+
+    Args:
+        spine: One row per question: the entity's key, as_of (with time zone), anything else.
+        timeline: One row per step: entity_id, known_at (UTC, µs), features; or several timelines by name, whose columns
+            get the prefix `{name}__`.
+        on: What the spine calls the entity's key.
+        ttl: Oldest age of the last news (changed_at, or known_at where there is none) that still counts, inclusive,
+            counted from as_of; None for no limit.
+        embargo: How much older than as_of the answer shall be.
+        inclusive: Whether what happens exactly at the looked-up moment counts.
+
+    Returns:
+        The spine's rows in the spine's order, plus is_deleted and the features; null where nothing was known. Beside
+        last_at stands `recency` (as_of - last_at), beside {field}_since `{field}_days`.
+
+    Raises:
+        SpineError: The spine lacks a column, as_of is naive, a column is taken, or a stretch of time is negative.
+        VersionsError: The timeline lacks a column, or its known_at is no UTC time.
+    """
+    check_spine(spine, on)
+    for name, span in (("embargo", embargo), ("ttl", ttl)):
+        if span is not None and span < timedelta(0):
+            raise SpineError.negative(name, span)
+    as_of = moments_of(spine)
+    moment = micros_of(as_of) - embargo // MICROSECOND - (0 if inclusive else 1)
+    oldest = None if ttl is None else micros_of(as_of) - ttl // MICROSECOND
+    named = {f"{name}__": one for name, one in timeline.items()} if isinstance(timeline, Mapping) else {"": timeline}
+    joined = spine
+    for prefix, steps in named.items():
+        found = since_then(_in_force(spine[on], moment, oldest, steps), as_of)
+        found = found.rename({name: f"{prefix}{name}" for name in found.columns})
+        refuse_taken(joined, found.columns)
+        joined = joined.hstack(found) if found.width else joined
+    return joined
+
+
+def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Timeline) -> pl.DataFrame:
+    """The columns of the last step at or before each moment, or nulls."""
+    lazy = timeline.lazy()
+    schema = lazy.collect_schema()
+    missing = [name for name in ("entity_id", "known_at") if name not in schema]
+    if missing:
+        raise VersionsError.lacking("steps of a timeline", missing)
+    if schema["known_at"] != UTC_US:
+        raise VersionsError.untimed("steps of a timeline", "known_at", schema["known_at"])
+    if schema["entity_id"] != keys.dtype and keys.null_count() < len(keys):
+        raise SpineError.key_type(keys.name, keys.dtype, schema["entity_id"])
+    latest = int(moment.max()) if len(moment) else 0
+    steps = (
+        lazy.filter(
+            pl.col("entity_id").is_not_null(), pl.col("known_at") <= pl.lit(latest, pl.Int64).cast(UTC_US)
+        )
+        .sort("entity_id", "known_at", maintain_order=True)
+        .collect()
+    )
+    ids = steps["entity_id"].unique(maintain_order=True)
+    entity = steps["entity_id"].rle_id().to_numpy().astype(np.int64)
+    axis = Axis(entity, steps["known_at"].to_physical().to_numpy(), len(ids))
+    asked = Codes(ids).encode(keys.cast(ids.dtype))
+    known = asked != ABSENT
+    row = np.full(len(keys), -1, dtype=np.int64)
+    row[known] = axis.last_by(asked[known], moment[known])
+    if oldest is not None and steps.height:
+        news = steps["changed_at" if "changed_at" in schema else "known_at"].to_physical().to_numpy()
+        row = np.where((row >= 0) & (news[row] >= oldest), row, -1)
+    place = pl.Series(row)
+    added = [name for name in schema if name not in ADDED_NEVER]
+    return steps.select(pl.col(added).gather(place.set(place < 0, None))) if added else pl.DataFrame()

@@ -1,0 +1,198 @@
+"""State segments of activities, and for whom and how long each of them counts.
+
+A segment is a stretch of the known axis on which an activity's registers are constant (DESIGN 3); while it is alive and
+has a key and a business time, it contributes to the root of its key. Windows are applied elsewhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from crm_platform.features.axes import is_new
+from crm_platform.history.codes import Codes, Flags, Ints
+from crm_platform.history.registers import (
+    FOREVER,
+    TIMES,
+    Steps,
+    check_times,
+    steps_of,
+    writes_field,
+)
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Stretches of activities for entities, sorted by (entity, activity, since); arrays run in parallel.
+
+    Attributes:
+        rows: The activities' versions.
+        entity: To whom it contributes (a code).
+        activity: Which activity, coded in the order of ids.
+        since: From when on the state is known, inclusive (µs).
+        until: Until when, exclusive (µs).
+        occurred_at: The activity's business time (µs).
+        newest: The greatest version known, as a row.
+        winners: Per column read, the row that it shows; -1 for none.
+    """
+
+    rows: pl.DataFrame
+    entity: Ints
+    activity: Ints
+    since: Ints
+    until: Ints
+    occurred_at: Ints
+    newest: Ints
+    winners: dict[str, Ints]
+
+    def __len__(self) -> int:
+        """How many stretches there are."""
+        return len(self.entity)
+
+    def taken(self, where: Ints | Flags | slice) -> "Contributions":
+        """Some of them."""
+        return Contributions(
+            self.rows,
+            self.entity[where],
+            self.activity[where],
+            self.since[where],
+            self.until[where],
+            self.occurred_at[where],
+            self.newest[where],
+            {name: array[where] for name, array in self.winners.items()},
+        )
+
+    def values(self, column: str, where: Ints | None = None) -> pl.Series:
+        """What a column shows in each stretch, or in some (-1 for none)."""
+        winners = self.winners[column]
+        if where is not None:
+            winners = np.where(where < 0, -1, winners[where])
+        picked = pl.Series(winners)
+        return self.rows[column].gather(picked.set(picked < 0, None) if len(winners) and winners.min() < 0 else picked)
+
+    def starts(self) -> Ints:
+        """From when on each can count: known, and taken place."""
+        return np.maximum(self.since, self.occurred_at)
+
+    def ends(self, span: int | None) -> Ints:
+        """When each ceases to count in a window of that length (µs; None for all time)."""
+        return self.until if span is None else np.minimum(self.until, self.occurred_at + span)
+
+
+def activity_steps(
+    activities: pl.DataFrame | pl.LazyFrame, key: str, time: str, reads: Sequence[str]
+) -> Steps:
+    """Walks the registers of activities that a view needs.
+
+    Raises:
+        VersionsError: A column is missing, or a time is none.
+    """
+    check_times(activities.lazy().collect_schema(), "activities", (*TIMES, time))
+    return steps_of(activities, list(dict.fromkeys([key, time, *reads])), "activities")
+
+
+def named_by(rows: pl.DataFrame, key: str) -> pl.DataFrame:
+    """When each entity was first named by an activity: entity_id, known_at (µs)."""
+    known = pl.max_horizontal(TIMES).to_physical().alias("known_at")
+    naming = rows.lazy().filter(writes_field(key), pl.col(key).is_not_null()).select(pl.col(key).alias("entity_id"), known)
+    return naming.group_by("entity_id").agg(pl.col("known_at").min()).collect()
+
+
+def contributions(
+    steps: Steps, key: str, time: str, reads: Sequence[str], codes: Codes, pieces: pl.DataFrame
+) -> Contributions:
+    """Cuts the segments of activities where the root of their key changes.
+
+    Args:
+        steps: The activities' known-axis steps.
+        key: The column that names the entity.
+        time: The column with the business time.
+        reads: The columns that features read.
+        codes: Numbers the entities.
+        pieces: The roots of merged entities: entity_id, since, until, root_id.
+    """
+    owner = _gathered(codes.encode(steps.rows[key]), steps.winners[key], -1)
+    occurred = steps.rows[time].to_physical().fill_null(FOREVER).to_numpy().astype(np.int64, copy=False)
+    moment = _gathered(occurred, steps.winners[time], FOREVER)
+    counts = ~steps.is_tombstone & (owner >= 0) & (moment < FOREVER) & (moment < steps.until)
+    segment = np.flatnonzero(counts)
+    entity, since, until = owner[segment], steps.since[segment], steps.until[segment]
+    if pieces.height:
+        segment, entity, since, until = _cut(segment, entity, since, until, _coded(pieces, codes))
+    order = np.lexsort((since, steps.entity[segment], entity))
+    segment = segment[order]
+    return Contributions(
+        rows=steps.rows,
+        entity=entity[order],
+        activity=steps.entity[segment],
+        since=since[order],
+        until=until[order],
+        occurred_at=moment[segment],
+        newest=steps.newest[segment],
+        winners={name: steps.winners[name][segment] for name in reads},
+    )
+
+
+def news_of(known: Contributions, span: int | None) -> tuple[Ints, Ints]:
+    """When the set of counting activities changes other than by expiry: entity and moment (µs), unsorted.
+
+    Args:
+        known: All contributions of some entities.
+        span: The longest window (µs); None for all time.
+    """
+    starts, ends = known.starts(), known.ends(span)
+    counts = starts < ends
+    goes_on = counts & (known.since > known.occurred_at) & _same_as_before(known)
+    begins = counts & ~goes_on
+    expiry = np.full(len(known), FOREVER) if span is None else known.occurred_at + span
+    followed = np.append(goes_on[1:], False) if len(known) else goes_on
+    retracted = counts & (known.until < expiry) & ~followed
+    entity = np.concatenate([known.entity[begins], known.entity[retracted]])
+    return entity, np.concatenate([starts[begins], known.until[retracted]])
+
+
+def _same_as_before(known: Contributions) -> Flags:
+    """Whether a stretch goes on, for the same entity, with an activity of the same time and values as the one before."""
+    same = ~is_new(known.entity, known.activity, known.occurred_at)
+    if len(same):
+        same[1:] &= known.until[:-1] == known.since[1:]
+    for name, winners in known.winners.items():
+        differ = np.flatnonzero(same & is_new(winners))
+        if len(differ):
+            same[differ] = known.values(name, differ).eq_missing(known.values(name, differ - 1)).to_numpy()
+    return same
+
+
+def _gathered(values: Ints, winners: Ints, absent: int) -> Ints:
+    if not len(values):
+        return np.full(len(winners), absent, dtype=np.int64)
+    return np.where(winners < 0, absent, values[winners])
+
+
+def _coded(pieces: pl.DataFrame, codes: Codes) -> pl.DataFrame:
+    return pieces.select(
+        pl.Series("loser", codes.encode(pieces["entity_id"])),
+        pl.col("since").alias("from"),
+        pl.col("until").alias("to"),
+        pl.Series("root", codes.encode(pieces["root_id"])),
+    )
+
+
+def _cut(segment: Ints, entity: Ints, since: Ints, until: Ints, pieces: pl.DataFrame) -> tuple[Ints, Ints, Ints, Ints]:
+    """Replaces each stretch of a merged entity by one for every root it has meanwhile."""
+    merged = np.isin(entity, pieces["loser"].unique().to_numpy())
+    of_losers = pl.DataFrame(
+        {"segment": segment[merged], "loser": entity[merged], "since": since[merged], "until": until[merged]}
+    )
+    cut = (
+        of_losers.lazy()
+        .join(pieces.lazy(), on="loser", how="inner")
+        .with_columns(pl.max_horizontal("since", "from").alias("since"), pl.min_horizontal("until", "to").alias("until"))
+        .filter(pl.col("since") < pl.col("until"))
+        .select("segment", "root", "since", "until")
+        .collect()
+    )
+    whole = (segment[~merged], entity[~merged], since[~merged], until[~merged])
+    joined = [np.concatenate([kept, made.to_numpy()]) for kept, made in zip(whole, cut.get_columns(), strict=True)]
+    return joined[0], joined[1], joined[2], joined[3]

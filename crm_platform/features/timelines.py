@@ -1,0 +1,286 @@
+"""Timelines: one row per entity and moment at which any of its features changes, and what a view says at any moment.
+
+Here the parts meet: what activities contribute, what is known of entities, and the moments to look at. A step is a moment
+at which the answer differs from the one before; that is all there is to it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+
+from crm_platform.contracts import UTC_US, PermanentError
+from crm_platform.features.axes import Axis, distinct_pairs
+from crm_platform.features.entities import EntityStates, entity_states
+from crm_platform.features.segments import Contributions, activity_steps, contributions, named_by, news_of
+from crm_platform.features.views import FeatureView, Windowed
+from crm_platform.features.windows import Windows, micros
+from crm_platform.history.codes import Codes, Ints
+from crm_platform.history.links import roots_of
+from crm_platform.history.registers import FOREVER, TIMES, Steps, steps_of
+
+Frame = pl.DataFrame | pl.LazyFrame
+
+EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
+CHUNK = 4_000_000
+"""How many contributions and steps are worked on at once, about: what bounds memory."""
+
+
+class TimelineError(PermanentError):
+    """A timeline cannot be built from what was given."""
+
+    @classmethod
+    def unattributed(cls, view: FeatureView) -> "TimelineError":
+        """Says that attributes need the entity's own versions."""
+        names = ", ".join(one.columns[0] for one in view.attributes)
+        return cls(
+            f"View {view.name} carries {len(view.attributes)} attributes of {view.entity} ({names}), but no versions were "
+            f"given. Pass the history of {view.entity} as `versions`, or leave the attributes out."
+        )
+
+    @classmethod
+    def inactive(cls, view: FeatureView) -> "TimelineError":
+        """Says that features over activities need activities."""
+        return cls(
+            f"View {view.name} has {len(view.over_activities)} features over activities, but no activities were given. "
+            "Pass their history as `activities`, empty if there are none."
+        )
+
+    @classmethod
+    def naive(cls, name: str, moment: datetime) -> "TimelineError":
+        """Says that a moment has no time zone."""
+        return cls(f"{name} {moment.isoformat()} has no time zone. Give it in UTC, as datetime(…, tzinfo=UTC).")
+
+    @classmethod
+    def types(cls, view: FeatureView, found: list[str]) -> "TimelineError":
+        """Says that ids are not of one type."""
+        return cls(
+            f"View {view.name} finds ids of {view.entity} as {', '.join(found)}. Cast the versions' entity_id, the "
+            f"activities' {view.key} and the merges' ids to one type."
+        )
+
+
+def build_timeline(
+    view: FeatureView,
+    activities: Frame | None,
+    merges: Frame | None = None,
+    *,
+    versions: Frame | None = None,
+    since: datetime | None = None,
+    until: datetime | None = None,
+) -> pl.LazyFrame:
+    """The steps of a view's features, for all entities.
+
+    Args:
+        view: What to compute.
+        activities: One row per version of an activity: history's columns, the view's key, time and columns. None for a
+            view of attributes alone.
+        merges: One row per merge fact of the entities: loser_id, winner_id, event_time, processed_time.
+        versions: One row per version of an entity, with the attributes' fields; without, merges alone say who is dead.
+        since: Only the steps from here on, inclusive.
+        until: Only the steps before here.
+
+    Returns:
+        One row per step: entity_id, known_at, changed_at, is_deleted, the features; sorted by entity_id and known_at.
+        Expiries still to come included, unless `until` cuts them off.
+
+    Raises:
+        TimelineError: The view needs what was not given, or a bound has no time zone.
+        VersionsError: A column is missing, or a time is none.
+        AmountError: A column that is summed holds no numbers.
+    """
+    window = _bound("since", since), _bound("until", until)
+    known = known_of(view, activities, merges, versions)
+    frames = [known.steps(low, high, *window) for low, high in known.stretches()]
+    return pl.concat(frames).lazy() if frames else known.steps(0, 0, *window).lazy()
+
+
+@dataclass(frozen=True)
+class Known:
+    """All that a view's answers depend on.
+
+    Attributes:
+        view: The view.
+        codes: Numbers the entities.
+        contributed: What activities contribute.
+        states: What is known of the entities themselves.
+    """
+
+    view: FeatureView
+    codes: Codes
+    contributed: Contributions
+    states: EntityStates
+
+    def stretches(self) -> Iterator[tuple[int, int]]:
+        """Ranges of entities that are worked on at once."""
+        spans = 1 + len({feature.span for feature in self.view.over_activities if isinstance(feature, Windowed)})
+        load = self._offsets() * spans + self.states.axis.offsets
+        low = 0
+        while low < len(self.codes):
+            high = max(int(np.searchsorted(load, load[low] + CHUNK, side="right")) - 1, low + 1)
+            yield low, high
+            low = high
+
+    def steps(self, low: int, high: int, since: int | None = None, until: int | None = None) -> pl.DataFrame:
+        """The steps of a range of entities, in a window (µs)."""
+        part = self.contributed.taken(slice(*np.searchsorted(self.contributed.entity, [low, high])))
+        rows = slice(self.states.axis.offsets[low], self.states.axis.offsets[high])
+        entity, moment = self._candidates(part, rows, since, until)
+        if since is not None:
+            born = self.states.first_steps()[low:high] < since if high > low else np.zeros(0, dtype=np.bool_)
+            before = np.flatnonzero(born) + low
+            entity = np.concatenate([entity, before])
+            moment = np.concatenate([moment, np.full(len(before), since - 1)])
+        entity, moment = distinct_pairs(entity, moment)
+        found = self._told(part, rows, entity, moment, low, high)
+        differs = np.ones(len(entity), dtype=np.bool_)
+        if len(entity):
+            changes = found.select(pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1)))).to_series().to_numpy()
+            differs[1:] = changes[1:] | (entity[1:] != entity[:-1])
+        if since is not None:
+            differs &= moment >= since
+        kept = pl.Series(differs)
+        return pl.DataFrame(
+            [
+                self.codes.decode(entity[differs]).alias("entity_id"),
+                pl.Series("known_at", moment[differs]).cast(UTC_US),
+                *found.filter(kept).get_columns(),
+            ]
+        )
+
+    def at(self, entity: Ints, moment: Ints) -> pl.DataFrame:
+        """What the view says of entities at moments (µs), sorted by both: is_deleted and the features, or nulls.
+
+        Nulls stand before an entity's first step.
+        """
+        found: list[pl.DataFrame] = []
+        for low, high in self.stretches():
+            asked = slice(*np.searchsorted(entity, [low, high]))
+            if asked.start == asked.stop:
+                continue
+            part = self.contributed.taken(slice(*np.searchsorted(self.contributed.entity, [low, high])))
+            axis = Axis(entity[asked] - low, moment[asked], high - low)
+            found.append(self._values(part, axis, low))
+        return pl.concat(found) if found else self._values(self.contributed.taken(slice(0, 0)), _nowhere(), 0)
+
+    def _values(self, part: Contributions, axis: Axis, low: int) -> pl.DataFrame:
+        """is_deleted and the features, in the view's order, at the places of an axis whose entities count from low."""
+        states = self.states.at(axis.entity + low, axis.moment)
+        shifted = _shifted(part, low)
+        columns = Windows(shifted, axis).columns(self.view)
+        unknown = states["is_deleted"].is_null()
+        if unknown.any():
+            columns = {name: pl.select(pl.when(~unknown).then(one)).to_series() for name, one in columns.items()}
+        own = {name: states[name] for name in states.columns}
+        return pl.DataFrame({name: (own | columns)[name] for name in ("is_deleted", *self.view.columns)})
+
+    def _told(
+        self, part: Contributions, rows: slice, entity: Ints, moment: Ints, low: int, high: int
+    ) -> pl.DataFrame:
+        """changed_at, is_deleted and the features at moments."""
+        axis = Axis(entity - low, moment, max(high - low, 1))
+        news_entity, news_moment = news_of(part, micros(self.view.longest))
+        news = distinct_pairs(
+            np.concatenate([news_entity, self.states.axis.entity[rows]]) - low,
+            np.concatenate([news_moment, self.states.axis.moment[rows]]),
+        )
+        last = Axis(*news, max(high - low, 1)).last_by(axis.entity, axis.moment)
+        changed = pl.Series("changed_at", news[1]).gather(pl.Series(last)).cast(UTC_US)
+        return self._values(part, axis, low).insert_column(0, changed)
+
+    def _candidates(
+        self, part: Contributions, rows: slice, since: int | None, until: int | None
+    ) -> tuple[Ints, Ints]:
+        """The moments at which anything may change: sorted or not, repeated or not."""
+        spans = {
+            micros(feature.span) if isinstance(feature, Windowed) else None for feature in self.view.over_activities
+        }
+        starts = part.starts()
+        entity, moment = [self.states.axis.entity[rows]], [self.states.axis.moment[rows]]
+        for span in spans:
+            ends = part.ends(span)
+            counts = starts < ends
+            finite = counts & (ends < FOREVER)
+            entity += [part.entity[counts], part.entity[finite]]
+            moment += [starts[counts], ends[finite]]
+        everyone, always = np.concatenate(entity), np.concatenate(moment)
+        inside = np.ones(len(always), dtype=np.bool_)
+        if since is not None:
+            inside &= always >= since
+        if until is not None:
+            inside &= always < until
+        return everyone[inside], always[inside]
+
+    def _offsets(self) -> Ints:
+        return np.searchsorted(self.contributed.entity, np.arange(len(self.codes) + 1)).astype(np.int64)
+
+
+def known_of(view: FeatureView, activities: Frame | None, merges: Frame | None, versions: Frame | None) -> Known:
+    """Reads history for a view.
+
+    Raises:
+        TimelineError: The view needs what was not given.
+        VersionsError: A column is missing, or a time is none.
+    """
+    if versions is None and view.attributes:
+        raise TimelineError.unattributed(view)
+    if activities is None and view.over_activities:
+        raise TimelineError.inactive(view)
+    own = None if versions is None else steps_of(versions, [one.columns[0] for one in view.attributes])
+    acted = None
+    if activities is not None and view.key is not None:
+        acted = activity_steps(activities, view.key, view.time, view.reads)
+    id_type = acted.rows.schema[str(view.key)] if acted is not None else (own.ids.dtype if own is not None else None)
+    roots = roots_of(merges, id_type)
+    named = [roots.named]
+    if own is not None:
+        named.append(_first_known(own))
+    if acted is not None:
+        named.append(named_by(acted.rows, str(view.key)))
+    if len({str(one.schema["entity_id"]) for one in named}) > 1:
+        raise TimelineError.types(view, [str(one.schema["entity_id"]) for one in named])
+    everyone = pl.concat(named).group_by("entity_id").agg(pl.col("known_at").min())
+    codes = Codes.of(everyone["entity_id"])
+    contributed = _nothing() if acted is None else contributions(
+        acted, str(view.key), view.time, view.reads, codes, roots.pieces
+    )
+    return Known(view, codes, contributed, entity_states(codes, everyone, own, view.attributes, roots.pieces))
+
+
+def _first_known(own: Steps) -> pl.DataFrame:
+    known = pl.max_horizontal(TIMES).to_physical().alias("known_at")
+    return own.rows.lazy().select("entity_id", known).group_by("entity_id").agg(pl.col("known_at").min()).collect()
+
+
+def _shifted(part: Contributions, low: int) -> Contributions:
+    """The same with entities counted from low."""
+    return Contributions(
+        part.rows,
+        part.entity - low,
+        part.activity,
+        part.since,
+        part.until,
+        part.occurred_at,
+        part.newest,
+        part.winners,
+    )
+
+
+def _nothing() -> Contributions:
+    none = np.zeros(0, dtype=np.int64)
+    return Contributions(pl.DataFrame(), none, none, none, none, none, none, {})
+
+
+def _nowhere() -> Axis:
+    none = np.zeros(0, dtype=np.int64)
+    return Axis(none, none, 1)
+
+
+def _bound(name: str, moment: datetime | None) -> int | None:
+    if moment is None:
+        return None
+    if moment.tzinfo is None:
+        raise TimelineError.naive(name, moment)
+    return (moment - EPOCH) // timedelta(microseconds=1)

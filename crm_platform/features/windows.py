@@ -1,0 +1,237 @@
+"""Features over activities at many moments at once, whatever order was recorded, retracted or merged in.
+
+Every contribution counts over a range of the moments asked about, once these are sorted by entity and time. Counts and
+sums are differences at the ends of ranges, summed up; distinct values are ranges united per value; the first, the last
+and extremes are the greatest rank among the ranges that cover a moment. Nothing is joined with anything.
+"""
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import numpy as np
+import polars as pl
+
+from crm_platform.contracts import UTC_US
+from crm_platform.features.axes import Axis
+from crm_platform.features.segments import Contributions
+from crm_platform.features.sums import Amounts, amounts_of, deviation, squares_of
+from crm_platform.features.views import (
+    Count,
+    Distinct,
+    Feature,
+    FeatureView,
+    First,
+    Last,
+    Max,
+    Mean,
+    Min,
+    Recency,
+    Std,
+    Sum,
+    Windowed,
+)
+from crm_platform.history.codes import Flags, Ints
+from crm_platform.history.registers import TIMES
+
+MICROSECOND = timedelta(microseconds=1)
+
+
+def micros(span: timedelta | None) -> int | None:
+    """A stretch of time in µs."""
+    return None if span is None else span // MICROSECOND
+
+
+@dataclass(frozen=True)
+class Ranges:
+    """Which contributions count over which moments: rows `[low, high)` of the moments' axis, none of them empty."""
+
+    which: Ints
+    low: Ints
+    high: Ints
+
+    def where(self, chosen: Flags) -> "Ranges":
+        """Those of some contributions."""
+        kept = chosen[self.which]
+        return Ranges(self.which[kept], self.low[kept], self.high[kept])
+
+
+@dataclass
+class Windows:
+    """The features of contributions at the moments of an axis; what two features share is computed once.
+
+    Attributes:
+        known: The contributions, all of entities on the axis.
+        axis: The moments asked about.
+    """
+
+    known: Contributions
+    axis: Axis
+    _low: Ints | None = None
+    _ranges: dict[int | None, Ranges] = field(default_factory=dict[int | None, Ranges])
+    _codes: dict[str, Ints] = field(default_factory=dict[str, Ints])
+    _amounts: dict[tuple[str, bool], Amounts] = field(default_factory=dict[tuple[str, bool], Amounts])
+    _timely: Ints | None = None
+    _winning: dict[bool, Ints] = field(default_factory=dict[bool, Ints])
+
+    def columns(self, view: FeatureView) -> dict[str, pl.Series]:
+        """All features over activities, by name; one value per moment."""
+        found: dict[str, pl.Series] = {}
+        for feature in view.over_activities:
+            found |= self._feature(feature)
+        return found
+
+    def _feature(self, feature: Feature) -> dict[str, pl.Series]:
+        name = feature.columns[0] if feature.columns else ""
+        if isinstance(feature, Count):
+            return {name: pl.Series(self._counts(self._in(feature)))}
+        if isinstance(feature, Sum):
+            return self._sums(feature)
+        if isinstance(feature, Mean | Std):
+            return {name: self._moments(feature)}
+        if isinstance(feature, Distinct):
+            return {name: pl.Series(self._distinct(feature))}
+        if isinstance(feature, Min | Max):
+            return {name: self._extreme(feature)}
+        if isinstance(feature, First | Last):
+            return {name: self.known.values(str(feature.column), self._by_time(isinstance(feature, First)))}
+        if isinstance(feature, Recency):
+            winner = pl.Series(self._by_time(earliest=False))
+            moments = pl.Series(self.known.occurred_at).cast(UTC_US)
+            return {name: moments.gather(winner.set(winner < 0, None))}
+        raise NotImplementedError(type(feature).__name__)
+
+    def _in(self, feature: Windowed) -> Ranges:
+        """The ranges over which contributions stand in a feature's window."""
+        span = micros(feature.span)
+        if span not in self._ranges:
+            if self._low is None:
+                self._low = self.axis.first_at(self.known.entity, self.known.starts())
+            high = self.axis.first_at(self.known.entity, self.known.ends(span))
+            which = np.flatnonzero(self._low < high)
+            self._ranges[span] = Ranges(which, self._low[which], high[which])
+        return self._ranges[span]
+
+    def _counts(self, ranges: Ranges) -> Ints:
+        size = len(self.axis) + 1
+        change = np.bincount(ranges.low, minlength=size) - np.bincount(ranges.high, minlength=size)
+        return np.cumsum(change)[:-1]
+
+    def _totals(self, ranges: Ranges, pieces: list[Ints]) -> list[Ints]:
+        """The sums of each piece at each moment."""
+        totals: list[Ints] = []
+        for piece in pieces:
+            change = np.zeros(len(self.axis) + 1, dtype=np.int64)
+            values = piece[ranges.which]
+            np.add.at(change, ranges.low, values)
+            np.subtract.at(change, ranges.high, values)
+            totals.append(np.cumsum(change)[:-1])
+        return totals
+
+    def _amounts_in(self, column: str, *, squarable: bool = False) -> Amounts:
+        if (column, squarable) not in self._amounts:
+            self._amounts[column, squarable] = amounts_of(self.known.values(column), squarable=squarable)
+        return self._amounts[column, squarable]
+
+    def _sums(self, feature: Sum) -> dict[str, pl.Series]:
+        amounts, ranges = self._amounts_in(str(feature.column)), self._in(feature)
+        if feature.currency is None:
+            return {feature.columns[0]: amounts.total(self._totals(ranges, amounts.limbs))}
+        currency = self.known.values(feature.currency)
+        found: dict[str, pl.Series] = {}
+        for name, code in zip(feature.columns, feature.currencies, strict=True):
+            chosen = ranges.where((currency == code).fill_null(value=False).to_numpy())
+            found[name] = amounts.total(self._totals(chosen, amounts.limbs))
+        return found
+
+    def _moments(self, feature: Mean | Std) -> pl.Series:
+        amounts = self._amounts_in(str(feature.column), squarable=isinstance(feature, Std))
+        ranges = self._in(feature).where(amounts.is_given)
+        counts, sums = self._counts(ranges), self._totals(ranges, amounts.limbs)
+        if isinstance(feature, Mean):
+            return amounts.mean(sums, counts)
+        return deviation(amounts, sums, self._totals(ranges, squares_of(amounts)), counts)
+
+    def _codes_of(self, column: str) -> Ints:
+        """A column's values as numbers in their own order; 0 for null."""
+        if column not in self._codes:
+            ranks = self.known.values(column).rank("dense").fill_null(0)
+            self._codes[column] = ranks.to_numpy().astype(np.int64)
+        return self._codes[column]
+
+    def _distinct(self, feature: Distinct) -> Ints:
+        codes = self._codes_of(str(feature.column))
+        ranges = self._in(feature).where(codes > 0)
+        value = codes[ranges.which]
+        bits = len(self.axis).bit_length()
+        order = np.argsort((value << bits) | ranges.low, kind="stable")
+        low, high = ranges.low[order], ranges.high[order]
+        reached = np.maximum.accumulate((value[order] << bits) | high)
+        begins = np.ones(len(low), dtype=np.bool_)
+        begins[1:] = ((value[order][1:] << bits) | low[1:]) > reached[:-1]
+        ends = np.append(begins[1:], True) if len(begins) else begins
+        united = Ranges(np.flatnonzero(begins), low[begins], reached[ends] & ((1 << bits) - 1))
+        return self._counts(united)
+
+    def _extreme(self, feature: Min | Max) -> pl.Series:
+        codes = self._codes_of(str(feature.column))
+        ranges = self._in(feature).where(codes > 0)
+        rank = codes[ranges.which]
+        found = highest(ranges, rank if isinstance(feature, Max) else rank.max(initial=0) + 1 - rank, len(self.axis))
+        return self.known.values(str(feature.column), _picked(ranges.which, found))
+
+    def _by_time(self, earliest: bool) -> Ints:
+        """The contribution that is first or last at each moment, of all time; -1 for none."""
+        if earliest not in self._winning:
+            if self._timely is None:
+                self._timely = _rank_in_time(self.known)
+            ranges = self._in(Count())
+            rank = self._timely[ranges.which]
+            found = highest(ranges, len(self.known) - rank if earliest else rank + 1, len(self.axis))
+            self._winning[earliest] = _picked(ranges.which, found)
+        return self._winning[earliest]
+
+
+def highest(ranges: Ranges, rank: Ints, size: int) -> Ints:
+    """The range of greatest rank that covers each of `size` places, as a row of ranges; -1 for none.
+
+    Each range is laid on the few nodes of a binary tree over the places that make it up; then every node hands down.
+
+    Args:
+        ranges: What covers what.
+        rank: The rank of each range, at least 1.
+        size: How many places there are.
+    """
+    leaves = 1 << max(size - 1, 0).bit_length()
+    top = np.zeros(2 * leaves, dtype=np.int64)
+    tagged = (rank << len(rank).bit_length()) | np.arange(len(rank))
+    low, high = ranges.low + leaves, ranges.high + leaves
+    while len(low):
+        odd = (low & 1).astype(np.bool_)
+        np.maximum.at(top, low[odd], tagged[odd])
+        low = (low + 1) >> 1
+        odd = (high & 1).astype(np.bool_)
+        np.maximum.at(top, high[odd] - 1, tagged[odd])
+        high >>= 1
+        open_still = low < high
+        low, high, tagged = low[open_still], high[open_still], tagged[open_still]
+    level = 1
+    while level < leaves:
+        handed = np.repeat(top[level : 2 * level], 2)
+        np.maximum(top[2 * level : 4 * level], handed, out=top[2 * level : 4 * level])
+        level *= 2
+    found = top[leaves : leaves + size]
+    return np.where(found > 0, found & ((1 << len(rank).bit_length()) - 1), -1)
+
+
+def _picked(which: Ints, found: Ints) -> Ints:
+    return np.where(found < 0, -1, which[found]) if len(which) else np.full(len(found), -1, dtype=np.int64)
+
+
+def _rank_in_time(known: Contributions) -> Ints:
+    """The place of each contribution in the order of (occurred_at, version order, activity id)."""
+    event, processed = (known.rows[name].to_physical().to_numpy()[known.newest] for name in TIMES)
+    position = known.rows["source_position"].gather(pl.Series(known.newest)).rank("dense").fill_null(0).to_numpy()
+    order = np.lexsort((known.activity, position, processed, event, known.occurred_at))
+    rank = np.empty(len(known), dtype=np.int64)
+    rank[order] = np.arange(len(known))
+    return rank

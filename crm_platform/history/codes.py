@@ -1,0 +1,49 @@
+"""Ids as small numbers in the order of the ids, so that everything after can sort, compare and look up integers."""
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+ABSENT = -1
+"""The code of a null, or of an id that nobody knows."""
+
+
+class Codes:
+    """A set of ids, numbered in their own order (text bytewise)."""
+
+    def __init__(self, ids: pl.Series) -> None:
+        """Numbers ids that are sorted, distinct and not null."""
+        self.ids = ids
+        self._numbered = pl.DataFrame({"id": ids, "code": pl.int_range(len(ids), dtype=pl.Int64, eager=True)})
+
+    @classmethod
+    def of(cls, *columns: pl.Series) -> "Codes":
+        """Numbers all ids that occur in any of the columns (of one type)."""
+        distinct = [column.unique().alias("id") for column in columns]
+        return cls(pl.concat(distinct).unique().drop_nulls().sort())
+
+    def __len__(self) -> int:
+        """How many ids there are."""
+        return len(self.ids)
+
+    def encode(self, column: pl.Series) -> Ints:
+        """The code of each id; ABSENT for a null or an unknown one."""
+        if column.dtype == pl.String and self.ids.dtype == pl.String:
+            codes = column.cast(pl.Enum(self.ids), strict=False).to_physical().cast(pl.Int64)
+        else:
+            asked = column.alias("id").to_frame()
+            codes = asked.join(self._numbered, on="id", how="left", maintain_order="left")["code"]
+        return codes.fill_null(ABSENT).to_numpy().astype(np.int64, copy=False)
+
+    def decode(self, codes: Ints) -> pl.Series:
+        """The ids of codes; null for ABSENT."""
+        return self.ids.gather(positions(codes))
+
+
+def positions(indices: Ints) -> pl.Series:
+    """Indices to gather by: a negative one gathers a null."""
+    column = pl.Series(indices)
+    return column if not len(indices) or indices.min() >= 0 else column.set(column < 0, None)

@@ -1,0 +1,212 @@
+"""Registers on the known axis: which version each field of each entity shows, from which moment on.
+
+Here is the walk of DESIGN 2, once, for entities, activities and merge facts alike: by `known_at`, keeping the running
+maximum in version order per register. What the registers mean stands with those who ask.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from crm_platform.contracts import UTC_US, PermanentError
+from crm_platform.history.codes import Flags, Ints
+
+FOREVER = np.iinfo(np.int64).max
+"""The end of what never ends, and no moment that anybody can ask about."""
+
+BEGINNING = np.iinfo(np.int64).min
+"""Before everything."""
+
+TIMES = ("event_time", "processed_time")
+VERSION_ORDER = (*TIMES, "source_position")
+
+
+class VersionsError(PermanentError):
+    """A frame of versions, activities or merges cannot be read as history."""
+
+    @classmethod
+    def lacking(cls, what: str, missing: Sequence[str]) -> "VersionsError":
+        """Names the columns that are not there."""
+        return cls(f"The {what} lack {', '.join(missing)}. Select these columns from history as well.")
+
+    @classmethod
+    def untimed(cls, what: str, column: str, dtype: pl.DataType) -> "VersionsError":
+        """Says that a time column is no UTC time in microseconds."""
+        return cls(
+            f"The {what} have {column} as {dtype}, not as {UTC_US}. Say which time zone it is in, e.g. "
+            f'pl.col("{column}").dt.replace_time_zone("UTC"), and cast it to microseconds.'
+        )
+
+    @classmethod
+    def timeless(cls, what: str, column: str, rows: int) -> "VersionsError":
+        """Says that rows have no time."""
+        return cls(f"{rows} rows of the {what} have no {column}. Quarantine them, or give them the time of their ingestion.")
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The known-axis steps of many entities: from `since` to `until` every register shows the same version.
+
+    All arrays have one item per step, sorted by (entity, since); `rows` are the versions in version order per entity.
+
+    Attributes:
+        rows: The versions read, sorted by entity and version order.
+        ids: One id per entity, sorted; `entity` counts in it.
+        entity: Whose step.
+        since: From when on (µs since 1970), inclusive.
+        until: Until when, exclusive; FOREVER for the last step.
+        newest: The greatest version known, as a row.
+        winners: Per field, the row whose write it shows; -1 where none has written it.
+    """
+
+    rows: pl.DataFrame
+    ids: pl.Series
+    entity: Ints
+    since: Ints
+    until: Ints
+    newest: Ints
+    winners: dict[str, Ints]
+
+    def shown(self, field: str, where: Ints | Flags | None = None) -> pl.Series:
+        """What a field shows at each step, or at some."""
+        winners = self.winners[field] if where is None else self.winners[field][where]
+        column = pl.Series(winners)
+        return self.rows[field].gather(column.set(column < 0, None) if len(winners) and winners.min() < 0 else column)
+
+    @property
+    def is_tombstone(self) -> Flags:
+        """Whether the greatest version known is a tombstone."""
+        return self.rows["is_tombstone"].to_numpy()[self.newest]
+
+
+def steps_of(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what: str = "versions") -> Steps:
+    """Walks the registers of every entity.
+
+    Args:
+        versions: One row per version: entity_id, event_time, processed_time and the fields; source_position,
+            is_tombstone and changed_fields where there are any. Rows without an entity are left out.
+        fields: The registers to walk, beside `is_deleted`.
+        what: What the versions are, for messages.
+
+    Raises:
+        VersionsError: A column is missing, or no UTC time in microseconds, or empty where a time must be.
+    """
+    rows = version_rows(versions, fields, what)
+    first, code = _entities(rows)
+    known = rows.select(pl.max_horizontal(TIMES)).to_series().to_physical().to_numpy()
+    order = _by_known(code, known)
+    walked = np.arange(rows.height, dtype=np.int64) if order is None else order
+    at, who = known[walked], code[walked]
+    ends = np.empty(rows.height, dtype=np.bool_)
+    ends[-1:] = True
+    np.not_equal(at[1:], at[:-1], out=ends[:-1])
+    ends[:-1] |= who[1:] != who[:-1]
+    floor = first[who[ends]]
+    newest = np.maximum.accumulate(walked)[ends] if rows.height else walked
+    winners: dict[str, Ints] = {}
+    for fields_alike, writes in _writers(rows, fields):
+        running = np.maximum.accumulate(np.where(writes[walked], walked, -1))[ends] if rows.height else walked
+        winners |= dict.fromkeys(fields_alike, np.where(running < floor, -1, running))
+    return _collapsed(rows, first, who[ends], at[ends], newest, winners)
+
+
+def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what: str) -> pl.DataFrame:
+    """The versions with all columns that decide, sorted by entity and version order, nulls lowest.
+
+    Raises:
+        VersionsError: A column is missing, or no UTC time in microseconds, or empty where a time must be.
+    """
+    lazy = versions.lazy()
+    schema = lazy.collect_schema()
+    check_times(schema, what, TIMES)
+    missing = [name for name in ("entity_id", *fields) if name not in schema]
+    if missing:
+        raise VersionsError.lacking(what, missing)
+    absent = {"source_position": pl.String(), "is_tombstone": pl.Boolean(), "changed_fields": pl.List(pl.String)}
+    rows = (
+        lazy.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name not in schema)
+        .select(list(dict.fromkeys(["entity_id", *VERSION_ORDER, "is_tombstone", "changed_fields", *fields])))
+        .filter(pl.col("entity_id").is_not_null())
+        .with_columns(pl.col("is_tombstone").fill_null(value=False))
+        .sort("entity_id", *VERSION_ORDER, maintain_order=True)
+        .collect()
+    )
+    refuse_timeless(rows, what, TIMES)
+    return rows
+
+
+def check_times(schema: pl.Schema, what: str, columns: Sequence[str]) -> None:
+    """Refuses time columns that are missing, naive, or not in microseconds.
+
+    Raises:
+        VersionsError: Names the column.
+    """
+    missing = [name for name in columns if name not in schema]
+    if missing:
+        raise VersionsError.lacking(what, missing)
+    for name in columns:
+        if schema[name] != UTC_US:
+            raise VersionsError.untimed(what, name, schema[name])
+
+
+def refuse_timeless(rows: pl.DataFrame, what: str, columns: Sequence[str]) -> None:
+    """Refuses rows without a time.
+
+    Raises:
+        VersionsError: Names the column and how many rows lack it.
+    """
+    for name in columns:
+        if rows[name].null_count():
+            raise VersionsError.timeless(what, name, rows[name].null_count())
+
+
+def writes_field(field: str) -> pl.Expr:
+    """Whether a version writes a field: a full image all, a partial update those it names, a tombstone none."""
+    return ~pl.col("is_tombstone") & pl.col("changed_fields").list.contains(field).fill_null(value=True)
+
+
+def _entities(rows: pl.DataFrame) -> tuple[Ints, Ints]:
+    """The first row of every entity, and each row's entity, counted in the order of ids."""
+    code = rows["entity_id"].rle_id().to_numpy().astype(np.int64)
+    first = np.flatnonzero(np.diff(code, prepend=-1))
+    return first.astype(np.int64), code
+
+
+def _by_known(code: Ints, known: Ints) -> Ints | None:
+    """The order by (entity, known_at), version order at ties; None where rows stand in it already."""
+    late = (known[1:] < known[:-1]) & (code[1:] == code[:-1])
+    return np.lexsort((known, code)).astype(np.int64) if late.any() else None
+
+
+def _writers(rows: pl.DataFrame, fields: Sequence[str]) -> list[tuple[list[str], Flags]]:
+    """Which rows write which fields; all alike where every version is a full image or a tombstone."""
+    partial = rows["changed_fields"].is_not_null() & ~rows["is_tombstone"]
+    if not partial.any():
+        return [(list(fields), (~rows["is_tombstone"]).to_numpy())]
+    written = rows.select(writes_field(field).alias(field) for field in fields)
+    return [([field], written[field].to_numpy()) for field in fields]
+
+
+def _collapsed(rows: pl.DataFrame, first: Ints, who: Ints, at: Ints, newest: Ints, winners: dict[str, Ints]) -> Steps:
+    """Leaves out the steps at which no register shows another version."""
+    moves = np.ones(len(who), dtype=np.bool_)
+    distinct = {id(array): array for array in (newest, *winners.values())}
+    if len(who):
+        moves[1:] = who[1:] != who[:-1]
+        for array in distinct.values():
+            moves[1:] |= array[1:] != array[:-1]
+    kept = {key: array[moves] for key, array in distinct.items()}
+    who, at = who[moves], at[moves]
+    until = np.full(len(who), FOREVER, dtype=np.int64)
+    until[:-1] = np.where(who[1:] == who[:-1], at[1:], FOREVER)
+    return Steps(
+        rows=rows,
+        ids=rows["entity_id"].gather(pl.Series(first)),
+        entity=who,
+        since=at,
+        until=until,
+        newest=kept[id(newest)],
+        winners={field: kept[id(array)] for field, array in winners.items()},
+    )
