@@ -1,10 +1,11 @@
 """How an incoming export differs from its contract: columns added, removed, retyped, renamed; nulls and values that are new.
 
-Pure: what was delivered and the contract come in, differences go out. Who stops for them is decided where exports land.
+What was delivered and the contract come in, differences go out. Who stops for them is decided where exports land;
+`landed_drift` looks at what has landed since, and at what was kept because it could not.
 """
 
 import difflib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -12,6 +13,11 @@ from typing import Literal
 import polars as pl
 
 from crm_platform.contracts import UTC_US, Contract
+from crm_platform.lake import Lake
+from crm_platform.lake.query import json_fields
+from crm_platform.landing import kept_days
+from crm_platform.landing.exports import parts_of
+from crm_platform.landing.snapshots import kept_export
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
 
 Kind = Literal["added", "removed", "renamed", "retyped", "emptied", "nullability", "new_category"]
@@ -88,28 +94,54 @@ def drift_between(contract: Contract, delivered: pl.DataFrame) -> list[Drift]:
     return sorted(found, key=lambda drift: drift.is_compatible)
 
 
-def drift_check(contract: Contract, drifts: dict[date, Sequence[Drift]]) -> CheckResult:
-    """The check of an object's exports: fails for a day whose export must not land; others differ at most compatibly.
+def landed_drift(lake: Lake, contract: Contract, days: Sequence[date]) -> CheckResult:
+    """The check of an object's exports: those that landed, with columns the contract does not know, and those kept.
+
+    Args:
+        lake: Where exports land, or are kept.
+        contract: The object's contract.
+        days: The days looked at; one without an export gives no finding.
+
+    Raises:
+        ExportUnreadableError: A kept file is broken.
+    """
+    table = f"landing/snapshot/{contract.object}"
+    wanted = set(days)
+    landed = sorted(day for day in lake.days(table) if isinstance(day, date) and day in wanted)
+    found = {day: _added(lake, contract, day) for day in landed}
+    for day in sorted(wanted.intersection(kept_days(lake, contract.object)).difference(found)):
+        export = kept_export(lake, contract.object, day)
+        parts = [] if export is None else parts_of(export)
+        found[day] = list(dict.fromkeys(drift for part in parts for drift in drift_between(contract, part.delivered)))
+    return drift_check(contract, found)
+
+
+def drift_check(contract: Contract, drifts: Mapping[date, Sequence[Drift]]) -> CheckResult:
+    """The check's answer: an error for days whose export must not land, else a warning for days that differ at all.
 
     Args:
         contract: What was expected.
         drifts: By day, how the export differed.
     """
-    findings = [_finding(day, found) for day, found in sorted(drifts.items())]
-    return CheckResult(
-        check="schema_drift",
-        table=f"landing/snapshot/{contract.object}",
-        findings=findings,
-        remedy=REMEDY,
-        severity="warn" if all(f.passed or not _stops(drifts[f.day]) for f in findings if f.day) else "error",
-    )
+    must_stop = any(_stops(found) for found in drifts.values())
+    findings = [_finding(day, found, fails=_stops if must_stop else bool) for day, found in sorted(drifts.items())]
+    severity: Literal["warn", "error"] = "error" if must_stop else "warn"
+    return CheckResult("schema_drift", f"landing/snapshot/{contract.object}", findings, REMEDY, severity)
+
+
+def _added(lake: Lake, contract: Contract, day: date) -> list[Drift]:
+    """The columns of a landed export that the contract does not know."""
+    rows = lake.scan(f"landing/snapshot/{contract.object}", days=[day], schema=contract.snapshot_schema)
+    extra = rows.select("_extra").drop_nulls().head(1000).collect().get_column("_extra")
+    names = json_fields(extra, []).get_column("keys").explode().drop_nulls().unique().sort() if len(extra) else []
+    return [Drift(name, "added", "no such column", "a column") for name in names]
 
 
 def _stops(drifts: Sequence[Drift]) -> bool:
     return any(not drift.is_compatible for drift in drifts)
 
 
-def _finding(day: date, drifts: Sequence[Drift]) -> Finding:
+def _finding(day: date, drifts: Sequence[Drift], fails: Callable[[Sequence[Drift]], bool]) -> Finding:
     if not drifts:
         return Finding(passed=True, what="The export keeps the contract.", day=day)
     shown = pl.DataFrame(
@@ -118,7 +150,9 @@ def _finding(day: date, drifts: Sequence[Drift]) -> Finding:
         orient="row",
     )
     more = f", and {len(drifts) - 1} more" if len(drifts) > 1 else ""
-    return Finding(passed=False, what=f"{drifts[0]}{more}.", day=day, failing=len(drifts), examples=shown)
+    failed = fails(drifts)
+    what = f"{drifts[0]}{more}."
+    return Finding(passed=not failed, what=what, day=day, failing=len(drifts) if failed else 0, examples=shown)
 
 
 def _of_columns(contract: Contract, delivered: pl.DataFrame) -> list[Drift]:
@@ -171,7 +205,8 @@ def _of_values(contract: Contract, values: pl.Series) -> list[Drift]:
     if allowed and values.dtype == pl.String:
         new = values.filter(~values.is_in(allowed)).drop_nulls()
         if not new.is_empty():
-            said = ", ".join(new.unique().sort().head(5).to_list())
+            kinds = new.unique().sort()
+            said = ", ".join(kinds.head(5).to_list()) if contract.pii[name] == "none" else f"{len(kinds)} others"
             found.append(Drift(name, "new_category", f"one of {len(allowed)} declared values", said, new.len()))
     return found
 

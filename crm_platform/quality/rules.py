@@ -37,7 +37,9 @@ def history_rules(contract: Contract) -> pa.DataFrameSchema:
         row_rule("winner_stands_on_merges_alone", merge == pl.col("merged_into").is_not_null()),
         row_rule("partition_is_the_day_of_recording", pl.col("processed_date") == pl.col("processed_time").dt.date()),
     ]
-    return pa.DataFrameSchema(base.columns, checks=[*base.checks, *checks], strict=True, name=f"{base.name}.rules")
+    return pa.DataFrameSchema(
+        base.columns, checks=[*(base.checks or []), *checks], strict=True, name=f"{base.name}.rules"
+    )
 
 
 def timeline_rules(features: pl.Schema) -> pa.DataFrameSchema:

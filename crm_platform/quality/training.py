@@ -1,0 +1,107 @@
+"""Whether a stored training set holds what it says: labels after their question, features from before it.
+
+Reads a stored set and the timelines it was joined with, and joins them once more in DuckDB. How a set is made stands in
+`features`.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+
+import polars as pl
+
+from crm_platform.contracts import UTC_US
+from crm_platform.features.recipes import Recipe
+from crm_platform.features.training import TrainingSet, timelines_of, training_set
+from crm_platform.lake import Lake
+from crm_platform.lake.query import query
+from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
+from crm_platform.quality.rules import holds, row_rule, training_rules
+
+CHECK = "leakage"
+REMEDY = (
+    "Do not train on this set. Materialize it again; if it stays, look at the columns named here: "
+    "the timeline behind them was changed, or the join reads what was not known yet."
+)
+
+
+def training_holds(lake: Lake, name: str) -> CheckResult:
+    """Whether the newest set of a name keeps the rules of labels, and its features are those known at each as_of.
+
+    Args:
+        lake: Where the set and its timelines stand.
+        name: The set.
+
+    Raises:
+        TrainingError: There is no such set.
+    """
+    found = training_set(lake, name)
+    recipe = found.manifest.recipe
+    table = f"training/{name}/{found.manifest.id}"
+    rules = training_rules(watermark=pl.lit(found.manifest.watermark, UTC_US))
+    rules.checks = [*(rules.checks or []), *_of_recipe(recipe)]
+    labels = holds(
+        rules, found.frame, check=CHECK, table=table, remedy=REMEDY, shown=("entity_id", "as_of", "label_known_at")
+    )
+    timelines = {
+        prefix: steps.collect()
+        for prefix, steps in timelines_of(lake, found.manifest, until=recipe.last - recipe.embargo).items()
+    }
+    wrong = features_not_known(found.frame, timelines, recipe.embargo)
+    findings = [*labels.findings, _finding(found, wrong)]
+    return CheckResult(CHECK, table, findings, REMEDY, facts={"rows": found.frame.height})
+
+
+def features_not_known(rows: pl.DataFrame, timelines: Mapping[str, pl.DataFrame], embargo: timedelta) -> pl.DataFrame:
+    """Which features are not those of the step in force at as_of, less the embargo; looked up by DuckDB.
+
+    Args:
+        rows: entity_id, as_of, and the features as `{prefix}__{column}`.
+        timelines: The timelines they were joined with, by prefix.
+        embargo: How much older than as_of the features are.
+
+    Returns:
+        entity_id, as_of, column: one row per value that differs.
+    """
+    wrong = [pl.DataFrame(schema={"entity_id": pl.String, "as_of": UTC_US, "column": pl.String})]
+    for prefix, steps in timelines.items():
+        columns = [name for name in steps.columns if f"{prefix}__{name}" in rows.columns]
+        questions = rows.select("entity_id", "as_of").with_columns(
+            (pl.col("as_of") - embargo).cast(UTC_US).alias("looked_up")
+        )
+        held = ", ".join(f't."{name}" AS "{name}"' for name in columns)
+        in_force = query(
+            f"""SELECT q.entity_id, q.as_of, {held} FROM questions q
+                ASOF LEFT JOIN steps t ON q.entity_id = t.entity_id AND q.looked_up >= t.known_at""",  # noqa: S608  column names of our own tables
+            questions=questions,
+            steps=steps.select("entity_id", "known_at", *columns),
+        )
+        beside = rows.join(in_force, on=["entity_id", "as_of"], how="left")
+        for name in columns:
+            ours = pl.col(f"{prefix}__{name}")
+            differs = ours.ne_missing(pl.col(name).cast(rows.schema[f"{prefix}__{name}"]))
+            told = beside.filter(differs).select("entity_id", "as_of", pl.lit(f"{prefix}__{name}").alias("column"))
+            wrong.append(told)
+    return pl.concat(wrong).sort("as_of", "entity_id", "column")
+
+
+def _of_recipe(recipe: Recipe) -> list[object]:
+    """The rules that the recipe's own boundaries give."""
+    asked, happened, read = pl.col("as_of"), pl.col("label_event_time"), pl.col("label_known_at")
+    return [
+        row_rule("label_happened_within_the_horizon", happened <= asked + recipe.horizon),
+        row_rule("label_was_read_after_horizon_and_grace", read >= asked + recipe.horizon + recipe.grace),
+    ]
+
+
+def _finding(found: TrainingSet, wrong: pl.DataFrame) -> Finding:
+    total = found.frame.height
+    if wrong.is_empty():
+        return Finding(passed=True, what=f"All features of {total} rows were known at their as_of.", total=total)
+    columns = wrong.get_column("column").unique().sort().to_list()
+    return Finding(
+        passed=False,
+        what=f"Features are not those known at their as_of: {', '.join(columns[:5])}.",
+        failing=wrong.select("entity_id", "as_of").n_unique(),
+        total=total,
+        examples=wrong.head(MOST_EXAMPLES),
+    )
