@@ -33,6 +33,8 @@ class RowReader:
         self._reads = reads
         self._client = client
         self._moments = moment_columns(contracts)
+        pointers = {spec.merges.column for spec in manifest.objects.values() if spec.merges.style == "pointer"}
+        self._marks = pointers | {manifest.deletes.flag}
         self._columns = {name: frozenset(contract.columns) for name, contract in contracts.items()}
 
     def changed(
@@ -56,20 +58,23 @@ class RowReader:
             ResultCapError: More rows share one time than the source ever serves.
         """
         spec = self._manifest.spec(object_name)
+        asked = {**filters, **self._with_deleted(deleted)}
         start = None if since is None else since - self._reads.cursor.look_back
         seen: set[tuple[str, str]] = set()
         while True:
-            served, last, fresh = 0, start, 0
-            for page in self._pages(spec, start, {**filters, **self._with_deleted(deleted)}):
+            served, last, fresh = 0, start, False
+            for page in self._pages(spec, start, asked):
                 served += len(page)
                 rows = [row for row in page if (mark := self._mark(spec, row)) not in seen and not seen.add(mark)]
-                fresh += len(rows)
-                if page:
-                    last = self._cursor(page[-1])
+                last = self._cursor(page[-1]) if page else last
                 if rows:
+                    fresh = True
                     yield raw_changes([self.raw(object_name, row) for row in rows], self._moments)
-            if self._reads.since_param is None or last is None or not fresh:
-                self._refuse_a_full_cap(spec, served, fresh, start)
+            if self._reads.since_param is None or last is None:
+                return
+            if not fresh:
+                if last == start and served:
+                    self._refuse_lost_ties(spec, last, served, asked)
                 return
             seen = {mark for mark in seen if mark[1] >= _wire(last)}
             start = last
@@ -93,7 +98,8 @@ class RowReader:
 
     def _reread(self, object_name: str, entity_id: str, row: Mapping[str, Any] | None) -> dict[str, Any]:
         """The raw row of a record by its id; of a dead one, when it died is not known."""
-        flag, pointer = self._marks(object_name)
+        flag, merges = self._manifest.deletes.flag, self._manifest.objects[object_name].merges
+        pointer = merges.column if merges.style == "pointer" else None
         if row is not None and not (flag and row.get(flag)):
             return self.raw(object_name, row) | {"operation": "update"}
         winner = row.get(pointer) if row is not None and pointer else None
@@ -105,16 +111,10 @@ class RowReader:
             "change_origin": REREAD,
         }
 
-    def _marks(self, object_name: str) -> tuple[str | None, str | None]:
-        """The columns by which a row tells that it is deleted, and into whom it was merged."""
-        merges = self._manifest.objects[object_name].merges
-        pointer = merges.column if merges.style == "pointer" else None
-        return self._manifest.deletes.flag, pointer
-
     def raw(self, object_name: str, row: Mapping[str, Any]) -> dict[str, Any]:
         """The columns of RAW_CHANGE for one row as it is now; nothing proves when it was recorded."""
         spec = self._manifest.objects[object_name]
-        marks = {mark for mark in self._marks(object_name) if mark not in self._columns[object_name]}
+        marks = self._marks - self._columns[object_name]
         fields = {spec.rename.get(name, name): value for name, value in row.items() if name not in marks}
         edited = fields.get(spec.event_time) if spec.event_time else None
         recorded = fields.get(spec.processed_time) if spec.processed_time else None
@@ -160,10 +160,12 @@ class RowReader:
     def _mark(self, spec: ObjectSpec, row: Mapping[str, Any]) -> tuple[str, str]:
         return str(row.get(spec.key)), _wire(self._cursor(row))
 
-    def _refuse_a_full_cap(self, spec: ObjectSpec, served: int, fresh: int, start: datetime | None) -> None:
+    def _refuse_lost_ties(self, spec: ObjectSpec, last: datetime, served: int, asked: Mapping[str, str]) -> None:
+        """A read that ends with rows of one time, and yet is followed by others, was cut off inside that time."""
+        beyond = next(self._pages(spec, last + self._reads.cursor.granularity, asked))
         cap = self._reads.result_cap
-        if cap is not None and served >= cap and not fresh and start is not None:
-            raise ResultCapError.stuck(self._reads.path.format(object=spec.table), cap, start)
+        if beyond or (cap is not None and served >= cap):
+            raise ResultCapError.stuck(self._reads.path.format(object=spec.table), served, last)
 
 
 def _wire(when: datetime) -> str:
