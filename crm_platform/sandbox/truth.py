@@ -153,7 +153,7 @@ class Truth:
             of = OBJECTS[number % len(OBJECTS)]
             candidates = [self.versions(of, entity) for entity in dice.choices(entities[of], k=dice.choice((1, 6)))]
             versions = max(candidates, key=len)
-            first = min(versions[0]["_event"], last) - timedelta(hours=6)
+            first = min(versions[0]["_event"], last) - timedelta(days=3)
             moments = [first + (last - first) * dice.random() for _ in range(2)]
             if dice.random() < 0.3:  # noqa: PLR2004
                 version = dice.choice(versions)
