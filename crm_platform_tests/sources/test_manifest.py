@@ -89,7 +89,7 @@ def test_a_duration_without_a_unit_is_refused(broken):
 
 def test_the_place_inside_a_list_counts_from_nought(broken):
     error = complaint(broken("{status: [401], action: unauthorized}", "{status: [401], action: shrug}"))
-    assert error.place == "transport.errors.1.action"
+    assert error.place == "transport.errors.2.action"
 
 
 def test_a_transport_that_does_not_exist_is_refused(broken):
