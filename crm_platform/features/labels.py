@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 import polars as pl
 
 from crm_platform.contracts import UTC_US, PermanentError
+from crm_platform.features.joins import point_in_time_join
 from crm_platform.features.timelines import build_timeline
 from crm_platform.features.views import Attribute, FeatureView
 
@@ -101,19 +102,11 @@ def open_spine(
     view = FeatureView(name="open", entity="entity", features=[Attribute(outcome.field)])
     steps = build_timeline(view, None, merges, versions=versions).collect()
     questions = steps.select(pl.col("entity_id").unique().sort()).join(
-        moments.unique().sort().alias("as_of").to_frame(), how="cross"
+        moments.unique().sort().alias("as_of").to_frame(), how="cross", maintain_order="left_right"
     )
-    known = steps.select("entity_id", "known_at", "is_deleted", pl.col(outcome.field).alias("_state")).sort("known_at")
-    return (
-        questions.sort("as_of")
-        .join_asof(known, left_on="as_of", right_on="known_at", by="entity_id", strategy="backward")
-        .filter(
-            pl.col("is_deleted").not_(),
-            pl.col("_state").is_in([outcome.value, *outcome.closed]).fill_null(value=False).not_(),
-        )
-        .select("entity_id", "as_of")
-        .sort("entity_id", "as_of")
-    )
+    is_open = pl.col(outcome.field).is_in([outcome.value, *outcome.closed]).fill_null(value=False).not_()
+    known = point_in_time_join(questions, steps)
+    return known.filter(pl.col("is_deleted").not_(), is_open).select("entity_id", "as_of")
 
 
 def label_conversions(
