@@ -38,8 +38,10 @@ class ChangeLog:
         index = json.loads((folder / "index.json").read_text())
         self.segments: list[dict[str, int]] = index["segments"]
         self.events: int = index["offset"]
+        self.rows: int = index["rows"]
         self._lock = RLock()
         self._kept: OrderedDict[tuple[str, int], pl.DataFrame] = OrderedDict()
+        self._whole: dict[str, pl.DataFrame] = {}
         self._states: OrderedDict[tuple[str, datetime, datetime], pl.DataFrame] = OrderedDict()
 
     def scan(self, of: str) -> pl.LazyFrame:
@@ -110,10 +112,18 @@ class ChangeLog:
             self._states.move_to_end(key)
             return self._states[key]
 
+    def _source(self, of: str) -> pl.LazyFrame:
+        """All rows of an object; those of a small log are read from disk but once."""
+        if self.rows > ROWS_AT_ONCE:
+            return self.scan(of)
+        if of not in self._whole:
+            self._whole[of] = self.scan(of).collect()
+        return self._whole[of].lazy()
+
     def _registers(self, of: str, as_of: datetime, clock: datetime) -> pl.DataFrame:
         """The registers of all entities, worked out for one range of ids after the other."""
         known = (pl.col("_commit") <= as_of) & (pl.col("_event") <= as_of) & (pl.col("_visible") <= clock)
-        rows = self.scan(of).filter(known)
+        rows = self._source(of).filter(known)
         count = int(rows.select(pl.len()).collect().item())
         if count <= ROWS_AT_ONCE:
             return registers(rows.collect(), of)

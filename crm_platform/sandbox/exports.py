@@ -6,11 +6,12 @@ A live export holds what lives now; a dated one what was known to live at a mome
 import hashlib
 import tempfile
 from collections import Counter
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
@@ -22,6 +23,10 @@ from crm_platform.sandbox.refusals import CallRefusedError
 from crm_platform.sandbox.vocabulary import COLUMNS, OBJECTS
 from crm_platform.sandbox.wire import Format, moment_text, save
 
+Status = Literal["queued", "running", "completed", "failed"]
+PATIENCE = 0.2
+"""Seconds for which asking waits, so that a small export is finished at the first poll."""
+
 
 @dataclass
 class Job:
@@ -31,7 +36,7 @@ class Job:
     object: str
     format: Format
     as_of: datetime | None
-    status: str = "queued"
+    status: Status = "queued"
     started_at: str | None = None
     finished_at: str | None = None
     rows: int | None = None
@@ -57,7 +62,7 @@ class Exports:
         self._workers = ThreadPoolExecutor(1, thread_name_prefix="sandbox-export")
 
     def ask(self, of: str, form: Format, as_of: datetime | None) -> Job:
-        """Queues an export.
+        """Queues an export, and gives a small one the time to be made.
 
         Raises:
             CallRefusedError: The object is unknown, or the moment lies in the future.
@@ -70,7 +75,8 @@ class Exports:
         self._jobs[job.id] = job
         self._asked[of] += 1
         fails = self.fault is not None and self._asked[of] <= self.fault.failures
-        self._workers.submit(self._fail if fails else self._make, job)
+        made = self._workers.submit(self._fail if fails else self._make, job)
+        wait([made], timeout=PATIENCE)
         return job
 
     def told(self, number: str) -> dict[str, str | int | None]:

@@ -61,7 +61,7 @@ class _Server(uvicorn.Server):
 def serve(
     config: SandboxConfig,
     host: str = HOST,
-    port: int = 8091,
+    port: int = 8710,
     *,
     ready: Callable[[Address], None] | None = None,
     progress: Callable[[int, int], None] | None = None,

@@ -199,7 +199,7 @@ def _export_routes(exports: Exports) -> APIRouter:
     def create(wanted: api.ExportWanted) -> api.ExportCreated:
         """Asks for an export of what stands now, or of what was known at a moment."""
         job = exports.ask(wanted.object, wanted.format, wanted.as_of)
-        return api.ExportCreated(id=job.id, status="queued")
+        return api.ExportCreated(id=job.id, status=job.status)
 
     @router.get("/{export}", responses=unknown)
     def poll(export: str) -> api.Export:
