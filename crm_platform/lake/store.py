@@ -174,7 +174,7 @@ class Lake(Tables):
             configuration=CONFIGURATION if opened is None else None,
             storage_options=self.storage_options,
             writer_properties=WRITER,
-            commit_properties=properties({**self.metadata, **(metadata or {})}, token),
+            commit_properties=properties({**self.metadata, **(metadata or {})}, token, first=opened is None),
         )
         version = opened.version() if opened is not None else 0
         return Commit(table, version, frame.height, tuple(days))
