@@ -7,6 +7,7 @@ from crm_platform.features.joins import point_in_time_join
 from crm_platform.features.keyframes import with_keyframes
 from crm_platform.features.lookups import features_at
 from crm_platform.features.timelines import build_timeline
+from crm_platform.features.training import training_set
 from crm_platform.features.views import (
     Attribute,
     Count,
@@ -38,5 +39,6 @@ __all__ = [
     "build_timeline",
     "features_at",
     "point_in_time_join",
+    "training_set",
     "with_keyframes",
 ]
