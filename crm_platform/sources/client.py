@@ -18,6 +18,7 @@ from typing import Any, Self, TypeVar
 
 import httpx
 import stamina
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 
 from crm_platform.contracts import TransientError
 from crm_platform.sources.answers import Call, action_of, failure, place_of
@@ -73,7 +74,7 @@ class CrmClient:
         """
         if not base_url.startswith(("http://", "https://")):
             raise RefusedError(f"The base URL of {source} is no http(s) URL. Give one such as https://crm.example.com.")
-        quiet_httpx()
+        speak_softly()
         self._source = source
         self._transport = transport
         self._place = place_of(base_url)
@@ -256,11 +257,20 @@ class CrmClient:
         self._login.keep(_json_of(told, answered))
 
 
-def quiet_httpx() -> None:
-    """Keeps httpx from logging URLs with their queries; a level that somebody has set stays."""
+def speak_softly() -> None:
+    """Lets retries be told by our own logger alone, and keeps httpx from logging URLs with their queries.
+
+    Both libraries have one setting per process: stamina would print to stdout, httpx would log whole URLs. A level that
+    somebody has set for httpx stays.
+    """
+    set_on_retry_hooks([_tell_retry])
     named = logging.getLogger("httpx")
     if named.level == logging.NOTSET:
         named.setLevel(logging.WARNING)
+
+
+def _tell_retry(details: RetryDetails) -> None:
+    logger.warning("Trying again in %.1f s: %s", details.wait_for, details.caused_by)
 
 
 def _waits(failed: Exception) -> bool | float:

@@ -3,7 +3,6 @@
 Where one event says what, the manifest tells; requests and retries are `client`'s, rows by id are `rest`'s.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,7 +14,7 @@ from crm_platform.sources.client import CrmClient
 from crm_platform.sources.errors import AnswerError, GapError, GoneError
 from crm_platform.sources.exports import moment
 from crm_platform.sources.manifest import Manifest
-from crm_platform.sources.raw import moment_columns, raw_changes
+from crm_platform.sources.raw import json_text, moment_columns, raw_changes
 from crm_platform.sources.transport import Changes, EventMap, picked
 
 Reread = Callable[[str, list[str]], Iterable[dict[str, Any]]]
@@ -107,10 +106,11 @@ class FeedReader:
             if (upto is not None and offset > upto) or (until is not None and committed and committed >= until):
                 before = watermark if committed is None else min(watermark, committed - timedelta(microseconds=1))
                 return Page(rows, done, before, is_last=True)
-            if self._operation(event) == "overflow" or (self._operation(event) == "reread" and self._reread is None):
+            operation = self._operation(event)
+            if operation == "overflow" or (operation == "reread" and self._reread is None):
                 before = watermark if committed is None else min(watermark, committed - timedelta(microseconds=1))
                 return Page(rows, done, before, is_last=True, overflow=offset)
-            rows.extend(self._rows(event, offset))
+            rows.extend(self._rows(event, offset, operation))
             done = offset
         if upto is not None and reached >= upto:
             return Page(rows, upto, watermark, is_last=True)
@@ -129,7 +129,7 @@ class FeedReader:
                 raise GapError.unknown(self._manifest.name, after) from None
             raise GapError.expired(self._manifest.name, after, self._offset(earliest)) from None
 
-    def _rows(self, event: Mapping[str, Any], offset: str) -> Iterator[dict[str, Any]]:
+    def _rows(self, event: dict[str, Any], offset: str, operation: str | None) -> Iterator[dict[str, Any]]:
         """One raw row per entity that the event names; none where its object is not in the manifest."""
         told = self._changes.event
         object_name = self._objects.get(str(picked(event, told.object)))
@@ -137,8 +137,7 @@ class FeedReader:
             return
         named = picked(event, told.ids) or picked(event, told.many)
         ids = [str(one) for one in named] if isinstance(named, list) else [named]
-        operation = self._operation(event)
-        payload = json.dumps(event, ensure_ascii=False)
+        payload = json_text(event)
         if operation == "reread" and self._reread is not None:
             for row in self._reread(object_name, [str(one) for one in ids if one is not None]):
                 yield row | {"source_position": offset, "payload": payload}
@@ -158,7 +157,7 @@ class FeedReader:
             "processed_time": picked(event, told.commit_time),
             "changed_fields": None if changed is None else [rename.get(name, name) for name in changed],
             "merged_into": picked(event, told.merged_into),
-            "fields": {rename.get(name, name): value for name, value in fields.items()},
+            "fields": {rename.get(name, name): value for name, value in fields.items()} if rename else fields,
             "changed_by": picked(event, told.changed_by),
             "change_origin": picked(event, told.change_origin),
         }

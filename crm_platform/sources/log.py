@@ -25,6 +25,7 @@ from crm_platform.sources.transactions import Index, Notes
 from crm_platform.sources.transport import DebeziumTransport, picked
 
 OFFSET_WIDTH = 20
+GZIP = b"\x1f\x8b"
 
 
 def recorded_log(path: str | Path, manifest: Manifest) -> "RecordedLog":
@@ -206,9 +207,10 @@ class RecordedLog:
 
 
 def _opened(file: Path) -> Any:
-    if file.suffix == ".gz":
-        return gzip.open(file, "rt", encoding="utf-8")
-    return file.open(encoding="utf-8")
+    """The log's text, compressed or not: its first bytes tell, whatever it is called."""
+    with file.open("rb") as raw:
+        compressed = raw.read(len(GZIP)) == GZIP
+    return gzip.open(file, "rt", encoding="utf-8") if compressed else file.open(encoding="utf-8")
 
 
 def _offset(line: int) -> str:

@@ -4,7 +4,6 @@ What a row's columns are is `landing`'s business; here they become raw changes, 
 that carry no data.
 """
 
-import json
 from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any
@@ -16,7 +15,7 @@ from crm_platform.sources.client import CrmClient
 from crm_platform.sources.errors import AnswerError, ResultCapError, UnsupportedError
 from crm_platform.sources.exports import moment
 from crm_platform.sources.manifest import Manifest, ObjectSpec
-from crm_platform.sources.raw import moment_columns, raw_changes
+from crm_platform.sources.raw import json_text, moment_columns, raw_changes
 from crm_platform.sources.transport import Reads, picked
 
 IDS_PER_REQUEST = 100
@@ -128,7 +127,7 @@ class RowReader:
             "source_position": f"{edited or recorded or ''}/{entity_id}",
             "fields": fields,
             "change_origin": REREAD,
-            "payload": json.dumps(row, ensure_ascii=False),
+            "payload": json_text(row),
             "error": "no_key: the row has no key" if entity_id is None else None,
         }
 

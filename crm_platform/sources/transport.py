@@ -6,6 +6,7 @@ Declarations only. What is done with them stands in `client`, `rest`, `exports`,
 import re
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import cache
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
@@ -227,8 +228,13 @@ def picked(held: Mapping[str, Any] | None, path: str | None) -> Any:
     if path is None:
         return None
     at: Any = held
-    for name in path.split("."):
-        if not isinstance(at, Mapping):
+    for name in _steps(path):
+        if not isinstance(at, dict):
             return None
         at = at.get(name)
     return at
+
+
+@cache
+def _steps(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))

@@ -186,7 +186,7 @@ def test_connections_are_kept(misbehaving, source):
     assert misbehaving.asked(HEAD)[0].headers["connection"] == "keep-alive"
 
 
-def test_no_log_holds_a_secret_a_query_or_a_body(misbehaving, source, caplog):
+def test_no_log_holds_a_secret_a_query_or_a_body(misbehaving, source, caplog, capsys):
     secret = {"token": "t0ken", "client": "sandbox-secret", "person": "ada@example.com"}
     event = {
         "offset": 1, "object": "lead", "id": "L1", "operation": "create", "event_time": "2026-03-01T00:00:00Z",
@@ -197,6 +197,8 @@ def test_no_log_holds_a_secret_a_query_or_a_body(misbehaving, source, caplog):
     with caplog.at_level(logging.INFO):
         assert next(source.changes(None)).events.height == 1
     told = "\n".join(record.getMessage() for record in caplog.records)
+    assert "Trying again in 0.0 s: GET /api/v1/changes of sandbox (attempt 1 of 4" in told
+    assert capsys.readouterr().out == ""
     assert "GET /api/v1/changes: 200 in " in told
     assert "limit=" not in told
     for text in secret.values():

@@ -334,6 +334,18 @@ def test_a_plain_log_reads_like_a_compressed_one(manifest, events, tmp_path):
     assert batch.events.equals(events)
 
 
+def test_a_compressed_log_may_have_any_name(manifest, log, tmp_path):
+    renamed = tmp_path / "events.log"
+    renamed.write_bytes(LOG.read_bytes())
+    assert recorded_log(renamed, manifest).head() == log.head()
+
+
+def test_a_crm_with_the_systems_clock_has_the_systems_time(manifest, log):
+    before = datetime.now(UTC)
+    moment = now(manifest.model_copy(update={"clock": "system"}), log)
+    assert before <= moment <= datetime.now(UTC)
+
+
 def test_a_compressed_log_that_is_cut_off_is_refused_with_its_place(manifest, tmp_path):
     cut = tmp_path / "cut.jsonl.gz"
     cut.write_bytes(LOG.read_bytes()[:100_000])
