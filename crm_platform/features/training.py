@@ -382,7 +382,9 @@ def _point_to(path: Path) -> None:
 
 
 def _folder(lake: Lake | Path | str, name: str) -> Path:
-    return (lake if isinstance(lake, Lake) else Lake(lake)).folder(f"training/{name}")
+    """Where the sets of a name lie; nothing is made by looking."""
+    opened = lake if isinstance(lake, Lake) else Lake(lake)
+    return opened.folder("training") / name if "://" in opened.root else Path(opened.root, "training", name)
 
 
 def _stored(folder: Path) -> list[str]:
