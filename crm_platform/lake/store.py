@@ -4,7 +4,7 @@ Here are appends and replacements. Reads stand in `reading`, layouts in `tables`
 retry of lost commits in `commit`; what the tables mean is known to the rooms above.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
 
@@ -86,22 +86,59 @@ class Lake(Tables):
             SchemaChangeError: A column would be retyped or removed, or cannot be stored.
             CommitConflictError: Other writers kept winning.
         """
-        layout = layout_of(table)
-        partition = partition_of(table)
+        ready = as_stored(table, _collected(frame))
+        return self._replaced(table, days, lambda _: ready, metadata)
+
+    def revise(
+        self,
+        table: str,
+        change: Callable[[pl.DataFrame], pl.DataFrame],
+        *,
+        days: Iterable[Part],
+        metadata: Mapping[str, str] | None = None,
+    ) -> Commit | None:
+        """Changes rows of some partitions: what `change` makes of them as they are now replaces them.
+
+        What others add in between is not lost: the change is then made again, of the newer rows.
+
+        Raises:
+            LayoutError: The table is append-only, or has no partitions.
+            RowsOutsideError: A changed row lies outside the partitions.
+            SchemaChangeError: A column would be retyped or removed, or cannot be stored.
+            CommitConflictError: Other writers kept winning.
+        """
+        wanted = list(days)
+
+        def changed(opened: DeltaTable | None) -> pl.DataFrame | None:
+            if opened is None:
+                return None
+            held = pl.scan_delta(opened, storage_options=self.storage_options)
+            return as_stored(table, change(held.filter(pl.col(partition_of(table)).is_in(wanted)).collect()))
+
+        return self._replaced(table, wanted, changed, metadata)
+
+    def _replaced(
+        self,
+        table: str,
+        days: Iterable[Part],
+        content: Callable[[DeltaTable | None], pl.DataFrame | None],
+        metadata: Mapping[str, str] | None,
+    ) -> Commit | None:
+        layout, partition = layout_of(table), partition_of(table)
         if layout.append_only:
             raise LayoutError.append_only(table)
         wanted = sorted(set(days))  # pyright: ignore[reportArgumentType]  the parts of one table have one type
-        ready = as_stored(table, _collected(frame))
-        _days_in(table, layout, ready)
-        _refuse_outside(table, partition, ready, wanted)
-        if not wanted:
-            return None
 
         def attempt() -> Commit | None:
             opened = self.open(table)
-            if opened is None and ready.is_empty():
+            frame = content(opened)
+            if frame is None:
                 return None
-            fitted = ready if opened is None else aligned(table, ready, _held(opened), may_lack=False)
+            _days_in(table, layout, frame)
+            _refuse_outside(table, partition, frame, wanted)
+            if opened is None and frame.is_empty():
+                return None
+            fitted = frame if opened is None else aligned(table, frame, _held(opened), may_lack=False)
             changed = self._changed(opened, fitted, partition, wanted)
             if not changed:
                 return None

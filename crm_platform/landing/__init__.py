@@ -8,6 +8,7 @@ from crm_platform.landing.facts import landed_facts
 from crm_platform.landing.feed import LandingReport, land_changes
 from crm_platform.landing.gaps import Gap, gaps_in
 from crm_platform.landing.quarantine import Arrival
+from crm_platform.landing.release import ReleaseReport, release_quarantined
 from crm_platform.landing.rows import Landed, landed_rows
 from crm_platform.landing.snapshots import SnapshotReport, kept_days, land_snapshot, skip_snapshot
 from crm_platform.landing.watermark import Batch, batches, closed_days, covered_days, landed_offset, watermark
@@ -20,6 +21,7 @@ __all__ = [
     "Gap",
     "Landed",
     "LandingReport",
+    "ReleaseReport",
     "SnapshotRefusedError",
     "SnapshotReport",
     "batches",
@@ -32,6 +34,7 @@ __all__ = [
     "landed_facts",
     "landed_offset",
     "landed_rows",
+    "release_quarantined",
     "skip_snapshot",
     "watermark",
 ]

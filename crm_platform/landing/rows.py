@@ -4,6 +4,7 @@ Pure: frames in, frames out. Reading a source stands in `sources`, writing a tab
 """
 
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 
 import polars as pl
 
@@ -20,12 +21,13 @@ class Landed:
     """A batch of one object, split: as many rows as came.
 
     `good` has the columns of landing/changes/<object>, `refused` those of quarantine/<object>; `unknown` counts the
-    delivered fields that the contract does not know, by name.
+    delivered fields that the contract does not know, by name; `taken` says per row that came whether it is good.
     """
 
     good: pl.DataFrame
     refused: pl.DataFrame
     unknown: dict[str, int]
+    taken: pl.Series = dataclass_field(default_factory=lambda: pl.Series(dtype=pl.Boolean))
 
 
 def landed_rows(raw: pl.DataFrame, contract: Contract, arrival: Arrival) -> Landed:
@@ -69,6 +71,7 @@ def landed_rows(raw: pl.DataFrame, contract: Contract, arrival: Arrival) -> Land
         checked.good,
         quarantined(pl.concat([refused, as_read], how="horizontal"), arrival),
         _unknown(read.get_column("keys"), names),
+        ~told.get_column("row").is_in(refused.get_column("row").implode()),
     )
 
 
