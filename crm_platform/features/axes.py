@@ -17,7 +17,7 @@ class Axis:
     """
 
     def __init__(self, entity: Ints, moment: Ints, entities: int) -> None:
-        """Takes the rows of `entities` entities, coded 0, 1, …"""
+        """Takes the rows of `entities` entities, coded from 0 on."""
         self.entity, self.moment = entity, moment
         self.offsets = np.searchsorted(entity, np.arange(entities + 1)).astype(np.int64)
         self._base = int(moment.min()) if len(moment) else 0

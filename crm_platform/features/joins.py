@@ -82,9 +82,7 @@ def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Time
         raise SpineError.key_type(keys.name, keys.dtype, schema["entity_id"])
     latest = int(moment.max()) if len(moment) else 0
     steps = (
-        lazy.filter(
-            pl.col("entity_id").is_not_null(), pl.col("known_at") <= pl.lit(latest, pl.Int64).cast(UTC_US)
-        )
+        lazy.filter(pl.col("entity_id").is_not_null(), pl.col("known_at") <= pl.lit(latest, pl.Int64).cast(UTC_US))
         .sort("entity_id", "known_at", maintain_order=True)
         .collect()
     )

@@ -34,7 +34,9 @@ def with_keyframes(steps: Frame, since: datetime, until: datetime, carried: Fram
     rows = steps.lazy()
     columns = rows.collect_schema().names()
     inside = rows.with_columns(pl.lit(value=False).alias("_carried"))
-    before = None if carried is None else carried.lazy().select(columns).with_columns(pl.lit(value=True).alias("_carried"))
+    before = (
+        None if carried is None else carried.lazy().select(columns).with_columns(pl.lit(value=True).alias("_carried"))
+    )
     everything = inside if before is None else pl.concat([before, inside])
     following = pl.col("known_at").shift(-1).over("entity_id")
     framed = everything.sort("entity_id", "known_at").with_columns(following.fill_null(end).alias("_next"))

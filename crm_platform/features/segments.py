@@ -80,9 +80,7 @@ class Contributions:
         return self.until if span is None else np.minimum(self.until, self.occurred_at + span)
 
 
-def activity_steps(
-    activities: pl.DataFrame | pl.LazyFrame, key: str, time: str, reads: Sequence[str]
-) -> Steps:
+def activity_steps(activities: pl.DataFrame | pl.LazyFrame, key: str, time: str, reads: Sequence[str]) -> Steps:
     """Walks the registers of activities that a view needs.
 
     Raises:
@@ -95,22 +93,24 @@ def activity_steps(
 def named_by(rows: pl.DataFrame, key: str) -> pl.DataFrame:
     """When each entity was first named by an activity: entity_id, known_at (µs)."""
     known = pl.max_horizontal(TIMES).to_physical().alias("known_at")
-    naming = rows.lazy().filter(writes_field(key), pl.col(key).is_not_null()).select(pl.col(key).alias("entity_id"), known)
+    naming = (
+        rows.lazy().filter(writes_field(key), pl.col(key).is_not_null()).select(pl.col(key).alias("entity_id"), known)
+    )
     return naming.group_by("entity_id").agg(pl.col("known_at").min()).collect()
 
 
 def contributions(
-    steps: Steps, key: str, time: str, reads: Sequence[str], codes: Codes, pieces: pl.DataFrame
+    steps: Steps, codes: Codes, pieces: pl.DataFrame, *, key: str, time: str, reads: Sequence[str]
 ) -> Contributions:
     """Cuts the segments of activities where the root of their key changes.
 
     Args:
         steps: The activities' known-axis steps.
+        codes: Numbers the entities.
+        pieces: The roots of merged entities: entity_id, since, until, root_id.
         key: The column that names the entity.
         time: The column with the business time.
         reads: The columns that features read.
-        codes: Numbers the entities.
-        pieces: The roots of merged entities: entity_id, since, until, root_id.
     """
     owner = _gathered(codes.encode(steps.rows[key]), steps.winners[key], -1)
     occurred = steps.rows[time].to_physical().fill_null(FOREVER).to_numpy().astype(np.int64, copy=False)
@@ -188,7 +188,9 @@ def _cut(segment: Ints, entity: Ints, since: Ints, until: Ints, pieces: pl.DataF
     cut = (
         of_losers.lazy()
         .join(pieces.lazy(), on="loser", how="inner")
-        .with_columns(pl.max_horizontal("since", "from").alias("since"), pl.min_horizontal("until", "to").alias("until"))
+        .with_columns(
+            pl.max_horizontal("since", "from").alias("since"), pl.min_horizontal("until", "to").alias("until")
+        )
         .filter(pl.col("since") < pl.col("until"))
         .select("segment", "root", "since", "until")
         .collect()

@@ -5,10 +5,11 @@ taken away again leaves nothing behind. Which numbers count where is the caller'
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
-import pyarrow as pa
+import pyarrow as pa  # pyright: ignore[reportMissingTypeStubs]
 
 from crm_platform.contracts import PermanentError
 from crm_platform.history.codes import Flags, Ints
@@ -36,7 +37,9 @@ class AmountError(PermanentError):
     @classmethod
     def endless(cls, column: str, rows: int) -> "AmountError":
         """Says that numbers are infinite or none."""
-        return cls(f"Column {column} has {rows} values that are infinite or not a number. Make them null before summing.")
+        return cls(
+            f"Column {column} has {rows} values that are infinite or not a number. Make them null before summing."
+        )
 
 
 @dataclass(frozen=True)
@@ -90,7 +93,7 @@ def amounts_of(column: pl.Series, *, squarable: bool = False) -> Amounts:
     dtype = column.dtype
     if dtype.is_float():
         return _of_floats(column, given, squarable=squarable)
-    if not (dtype.is_integer() or dtype in (pl.Boolean, pl.Null) or isinstance(dtype, pl.Decimal)):
+    if not (dtype.is_integer() or isinstance(dtype, pl.Boolean | pl.Null | pl.Decimal)):
         raise AmountError.of_type(column.name, dtype)
     digits = dtype.scale if isinstance(dtype, pl.Decimal) else 0
     summed: pl.DataType = pl.Decimal(38, digits) if isinstance(dtype, pl.Decimal) else pl.Int64()
@@ -158,8 +161,13 @@ def _decimals(limbs: list[Ints], digits: int) -> pl.Series:
             carry = piece >> LIMB
         words[:, 0] = parts[0] | (parts[1] << LIMB)
         words[:, 1] = parts[2] | (parts[3] << LIMB)
-    stored = pa.Array.from_buffers(pa.decimal128(38, digits), len(words), [None, pa.py_buffer(words)])
-    return pl.Series(stored)
+    return pl.Series(_decimal_array(words, digits))
+
+
+def _decimal_array(words: Ints, digits: int) -> Any:
+    """Pairs of 64-bit words, the lower first, as an Arrow array; Arrow ships no types."""
+    arrow: Any = pa
+    return arrow.Array.from_buffers(arrow.decimal128(38, digits), len(words), [None, arrow.py_buffer(words)])
 
 
 def _safe(values: Ints) -> list[Ints]:

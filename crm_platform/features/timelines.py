@@ -13,6 +13,7 @@ import polars as pl
 
 from crm_platform.contracts import UTC_US, PermanentError
 from crm_platform.features.axes import Axis, distinct_pairs
+from crm_platform.features.columns import Columns
 from crm_platform.features.entities import EntityStates, entity_states
 from crm_platform.features.segments import Contributions, activity_steps, contributions, named_by, news_of
 from crm_platform.features.views import FeatureView, Windowed
@@ -93,8 +94,8 @@ def build_timeline(
     """
     window = _bound("since", since), _bound("until", until)
     known = known_of(view, activities, merges, versions)
-    frames = [known.steps(low, high, *window) for low, high in known.stretches()]
-    return pl.concat(frames).lazy() if frames else known.steps(0, 0, *window).lazy()
+    stretches = list(known.stretches()) or [(0, 0)]
+    return pl.concat([known.steps(low, high, *window) for low, high in stretches]).lazy()
 
 
 @dataclass(frozen=True)
@@ -106,17 +107,19 @@ class Known:
         codes: Numbers the entities.
         contributed: What activities contribute.
         states: What is known of the entities themselves.
+        read: The activities' columns.
     """
 
     view: FeatureView
     codes: Codes
     contributed: Contributions
     states: EntityStates
+    read: Columns
 
     def stretches(self) -> Iterator[tuple[int, int]]:
         """Ranges of entities that are worked on at once."""
         spans = 1 + len({feature.span for feature in self.view.over_activities if isinstance(feature, Windowed)})
-        load = self._offsets() * spans + self.states.axis.offsets
+        load: Ints = self._offsets() * spans + self.states.axis.offsets
         low = 0
         while low < len(self.codes):
             high = max(int(np.searchsorted(load, load[low] + CHUNK, side="right")) - 1, low + 1)
@@ -134,7 +137,7 @@ class Known:
             entity = np.concatenate([entity, before])
             moment = np.concatenate([moment, np.full(len(before), since - 1)])
         entity, moment = distinct_pairs(entity, moment)
-        found = self._told(part, rows, entity, moment, low, high)
+        found = self._told(part, rows, Axis(entity - low, moment, max(high - low, 1)), low)
         differs = np.ones(len(entity), dtype=np.bool_)
         if len(entity):
             changes = found.select(pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1)))).to_series().to_numpy()
@@ -169,30 +172,25 @@ class Known:
         """is_deleted and the features, in the view's order, at the places of an axis whose entities count from low."""
         states = self.states.at(axis.entity + low, axis.moment)
         shifted = _shifted(part, low)
-        columns = Windows(shifted, axis).columns(self.view)
+        columns = Windows(shifted, axis, self.read).columns(self.view)
         unknown = states["is_deleted"].is_null()
         if unknown.any():
             columns = {name: pl.select(pl.when(~unknown).then(one)).to_series() for name, one in columns.items()}
         own = {name: states[name] for name in states.columns}
         return pl.DataFrame({name: (own | columns)[name] for name in ("is_deleted", *self.view.columns)})
 
-    def _told(
-        self, part: Contributions, rows: slice, entity: Ints, moment: Ints, low: int, high: int
-    ) -> pl.DataFrame:
-        """changed_at, is_deleted and the features at moments."""
-        axis = Axis(entity - low, moment, max(high - low, 1))
+    def _told(self, part: Contributions, rows: slice, axis: Axis, low: int) -> pl.DataFrame:
+        """changed_at, is_deleted and the features at the places of an axis whose entities count from low."""
         news_entity, news_moment = news_of(part, micros(self.view.longest))
         news = distinct_pairs(
             np.concatenate([news_entity, self.states.axis.entity[rows]]) - low,
             np.concatenate([news_moment, self.states.axis.moment[rows]]),
         )
-        last = Axis(*news, max(high - low, 1)).last_by(axis.entity, axis.moment)
+        last = Axis(*news, len(axis.offsets) - 1).last_by(axis.entity, axis.moment)
         changed = pl.Series("changed_at", news[1]).gather(pl.Series(last)).cast(UTC_US)
         return self._values(part, axis, low).insert_column(0, changed)
 
-    def _candidates(
-        self, part: Contributions, rows: slice, since: int | None, until: int | None
-    ) -> tuple[Ints, Ints]:
+    def _candidates(self, part: Contributions, rows: slice, since: int | None, until: int | None) -> tuple[Ints, Ints]:
         """The moments at which anything may change: sorted or not, repeated or not."""
         spans = {
             micros(feature.span) if isinstance(feature, Windowed) else None for feature in self.view.over_activities
@@ -243,10 +241,13 @@ def known_of(view: FeatureView, activities: Frame | None, merges: Frame | None, 
         raise TimelineError.types(view, [str(one.schema["entity_id"]) for one in named])
     everyone = pl.concat(named).group_by("entity_id").agg(pl.col("known_at").min())
     codes = Codes.of(everyone["entity_id"])
-    contributed = _nothing() if acted is None else contributions(
-        acted, str(view.key), view.time, view.reads, codes, roots.pieces
+    contributed = (
+        _nothing()
+        if acted is None
+        else contributions(acted, codes, roots.pieces, key=str(view.key), time=view.time, reads=view.reads)
     )
-    return Known(view, codes, contributed, entity_states(codes, everyone, own, view.attributes, roots.pieces))
+    states = entity_states(codes, everyone, own, view.attributes, roots.pieces)
+    return Known(view, codes, contributed, states, Columns(contributed.rows))
 
 
 def _first_known(own: Steps) -> pl.DataFrame:

@@ -13,8 +13,9 @@ import polars as pl
 
 from crm_platform.contracts import UTC_US
 from crm_platform.features.axes import Axis
+from crm_platform.features.columns import Columns, at_rows
 from crm_platform.features.segments import Contributions
-from crm_platform.features.sums import Amounts, amounts_of, deviation, squares_of
+from crm_platform.features.sums import deviation, squares_of
 from crm_platform.features.views import (
     Count,
     Distinct,
@@ -25,13 +26,11 @@ from crm_platform.features.views import (
     Max,
     Mean,
     Min,
-    Recency,
     Std,
     Sum,
     Windowed,
 )
-from crm_platform.history.codes import Flags, Ints
-from crm_platform.history.registers import TIMES
+from crm_platform.history.codes import Flags, Ints, positions
 
 MICROSECOND = timedelta(microseconds=1)
 
@@ -62,14 +61,14 @@ class Windows:
     Attributes:
         known: The contributions, all of entities on the axis.
         axis: The moments asked about.
+        read: The activities' columns.
     """
 
     known: Contributions
     axis: Axis
+    read: Columns
     _low: Ints | None = None
     _ranges: dict[int | None, Ranges] = field(default_factory=dict[int | None, Ranges])
-    _codes: dict[str, Ints] = field(default_factory=dict[str, Ints])
-    _amounts: dict[tuple[str, bool], Amounts] = field(default_factory=dict[tuple[str, bool], Amounts])
     _timely: Ints | None = None
     _winning: dict[bool, Ints] = field(default_factory=dict[bool, Ints])
 
@@ -92,13 +91,12 @@ class Windows:
             return {name: pl.Series(self._distinct(feature))}
         if isinstance(feature, Min | Max):
             return {name: self._extreme(feature)}
-        if isinstance(feature, First | Last):
-            return {name: self.known.values(str(feature.column), self._by_time(isinstance(feature, First)))}
-        if isinstance(feature, Recency):
-            winner = pl.Series(self._by_time(earliest=False))
-            moments = pl.Series(self.known.occurred_at).cast(UTC_US)
-            return {name: moments.gather(winner.set(winner < 0, None))}
-        raise NotImplementedError(type(feature).__name__)
+        chosen = self._by_time(earliest=isinstance(feature, First))
+        moments = pl.Series(self.known.occurred_at)
+        shows = isinstance(feature, First | Last)
+        return {
+            name: self._shown(str(feature.column), chosen) if shows else moments.gather(positions(chosen)).cast(UTC_US)
+        }
 
     def _in(self, feature: Windowed) -> Ranges:
         """The ranges over which contributions stand in a feature's window."""
@@ -127,36 +125,43 @@ class Windows:
             totals.append(np.cumsum(change)[:-1])
         return totals
 
-    def _amounts_in(self, column: str, *, squarable: bool = False) -> Amounts:
-        if (column, squarable) not in self._amounts:
-            self._amounts[column, squarable] = amounts_of(self.known.values(column), squarable=squarable)
-        return self._amounts[column, squarable]
+    def _shown(self, column: str, chosen: Ints) -> pl.Series:
+        """What a column shows in one contribution per moment; null at -1."""
+        return self.read.shown(column, self._rows(column, chosen))
+
+    def _rows(self, column: str, chosen: Ints) -> Ints:
+        winners = self.known.winners[column]
+        return np.where(chosen < 0, -1, winners[chosen]) if len(winners) else chosen
+
+    def _at(self, values: list[Ints], column: str) -> list[Ints]:
+        """Numbers of all versions, as each contribution shows them."""
+        return [at_rows(one, self.known.winners[column]) for one in values]
 
     def _sums(self, feature: Sum) -> dict[str, pl.Series]:
-        amounts, ranges = self._amounts_in(str(feature.column)), self._in(feature)
+        amounts, ranges = self.read.amounts(str(feature.column)), self._in(feature)
+        limbs = self._at(amounts.limbs, str(feature.column))
         if feature.currency is None:
-            return {feature.columns[0]: amounts.total(self._totals(ranges, amounts.limbs))}
-        currency = self.known.values(feature.currency)
+            return {feature.columns[0]: amounts.total(self._totals(ranges, limbs))}
+        currency = self.read.shown(feature.currency, self.known.winners[feature.currency])
         found: dict[str, pl.Series] = {}
         for name, code in zip(feature.columns, feature.currencies, strict=True):
             chosen = ranges.where((currency == code).fill_null(value=False).to_numpy())
-            found[name] = amounts.total(self._totals(chosen, amounts.limbs))
+            found[name] = amounts.total(self._totals(chosen, limbs))
         return found
 
     def _moments(self, feature: Mean | Std) -> pl.Series:
-        amounts = self._amounts_in(str(feature.column), squarable=isinstance(feature, Std))
-        ranges = self._in(feature).where(amounts.is_given)
-        counts, sums = self._counts(ranges), self._totals(ranges, amounts.limbs)
+        column = str(feature.column)
+        amounts = self.read.amounts(column, squarable=isinstance(feature, Std))
+        (given,) = self._at([amounts.is_given.astype(np.int64)], column)
+        ranges = self._in(feature).where(given > 0)
+        counts, sums = self._counts(ranges), self._totals(ranges, self._at(amounts.limbs, column))
         if isinstance(feature, Mean):
             return amounts.mean(sums, counts)
-        return deviation(amounts, sums, self._totals(ranges, squares_of(amounts)), counts)
+        return deviation(amounts, sums, self._totals(ranges, self._at(squares_of(amounts), column)), counts)
 
     def _codes_of(self, column: str) -> Ints:
         """A column's values as numbers in their own order; 0 for null."""
-        if column not in self._codes:
-            ranks = self.known.values(column).rank("dense").fill_null(0)
-            self._codes[column] = ranks.to_numpy().astype(np.int64)
-        return self._codes[column]
+        return at_rows(self.read.codes(column), self.known.winners[column])
 
     def _distinct(self, feature: Distinct) -> Ints:
         codes = self._codes_of(str(feature.column))
@@ -177,13 +182,13 @@ class Windows:
         ranges = self._in(feature).where(codes > 0)
         rank = codes[ranges.which]
         found = highest(ranges, rank if isinstance(feature, Max) else rank.max(initial=0) + 1 - rank, len(self.axis))
-        return self.known.values(str(feature.column), _picked(ranges.which, found))
+        return self._shown(str(feature.column), _picked(ranges.which, found))
 
-    def _by_time(self, earliest: bool) -> Ints:
+    def _by_time(self, *, earliest: bool) -> Ints:
         """The contribution that is first or last at each moment, of all time; -1 for none."""
         if earliest not in self._winning:
             if self._timely is None:
-                self._timely = _rank_in_time(self.known)
+                self._timely = _rank_in_time(self.known, self.read)
             ranges = self._in(Count())
             rank = self._timely[ranges.which]
             found = highest(ranges, len(self.known) - rank if earliest else rank + 1, len(self.axis))
@@ -227,11 +232,10 @@ def _picked(which: Ints, found: Ints) -> Ints:
     return np.where(found < 0, -1, which[found]) if len(which) else np.full(len(found), -1, dtype=np.int64)
 
 
-def _rank_in_time(known: Contributions) -> Ints:
+def _rank_in_time(known: Contributions, read: Columns) -> Ints:
     """The place of each contribution in the order of (occurred_at, version order, activity id)."""
-    event, processed = (known.rows[name].to_physical().to_numpy()[known.newest] for name in TIMES)
-    position = known.rows["source_position"].gather(pl.Series(known.newest)).rank("dense").fill_null(0).to_numpy()
-    order = np.lexsort((known.activity, position, processed, event, known.occurred_at))
+    event, processed = (times[known.newest] for times in read.times)
+    order = np.lexsort((known.activity, read.positions[known.newest], processed, event, known.occurred_at))
     rank = np.empty(len(known), dtype=np.int64)
     rank[order] = np.arange(len(known))
     return rank

@@ -108,12 +108,16 @@ def _links(facts: pl.DataFrame, codes: Codes) -> pl.DataFrame:
             "rank": fact["rank"].cast(pl.Int64),
         }
     )
-    before = known.group_by("loser").agg(pl.col("since").min().alias("until")).select(
-        "loser",
-        pl.lit(BEGINNING, pl.Int64).alias("since"),
-        "until",
-        pl.lit(ABSENT, pl.Int64).alias("winner"),
-        pl.lit(-1, pl.Int64).alias("rank"),
+    before = (
+        known.group_by("loser")
+        .agg(pl.col("since").min().alias("until"))
+        .select(
+            "loser",
+            pl.lit(BEGINNING, pl.Int64).alias("since"),
+            "until",
+            pl.lit(ABSENT, pl.Int64).alias("winner"),
+            pl.lit(-1, pl.Int64).alias("rank"),
+        )
     )
     return pl.concat([known, before])
 

@@ -29,7 +29,7 @@ class VersionsError(PermanentError):
     @classmethod
     def lacking(cls, what: str, missing: Sequence[str]) -> "VersionsError":
         """Names the columns that are not there."""
-        return cls(f"The {what} lack {', '.join(missing)}. Select these columns from history as well.")
+        return cls(f"The {what} lack {', '.join(missing)}. Take these columns from history as well.")
 
     @classmethod
     def untimed(cls, what: str, column: str, dtype: pl.DataType) -> "VersionsError":
@@ -42,7 +42,9 @@ class VersionsError(PermanentError):
     @classmethod
     def timeless(cls, what: str, column: str, rows: int) -> "VersionsError":
         """Says that rows have no time."""
-        return cls(f"{rows} rows of the {what} have no {column}. Quarantine them, or give them the time of their ingestion.")
+        return cls(
+            f"{rows} rows of the {what} have no {column}. Quarantine them, or give them the time of their ingestion."
+        )
 
 
 @dataclass(frozen=True)
@@ -109,7 +111,7 @@ def steps_of(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what:
     for fields_alike, writes in _writers(rows, fields):
         running = np.maximum.accumulate(np.where(writes[walked], walked, -1))[ends] if rows.height else walked
         winners |= dict.fromkeys(fields_alike, np.where(running < floor, -1, running))
-    return _collapsed(rows, first, who[ends], at[ends], newest, winners)
+    return _collapsed(rows, first, (who[ends], at[ends]), newest, winners)
 
 
 def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what: str) -> pl.DataFrame:
@@ -189,8 +191,11 @@ def _writers(rows: pl.DataFrame, fields: Sequence[str]) -> list[tuple[list[str],
     return [([field], written[field].to_numpy()) for field in fields]
 
 
-def _collapsed(rows: pl.DataFrame, first: Ints, who: Ints, at: Ints, newest: Ints, winners: dict[str, Ints]) -> Steps:
-    """Leaves out the steps at which no register shows another version."""
+def _collapsed(
+    rows: pl.DataFrame, first: Ints, moments: tuple[Ints, Ints], newest: Ints, winners: dict[str, Ints]
+) -> Steps:
+    """Leaves out the steps, of (entity, moment), at which no register shows another version."""
+    who, at = moments
     moves = np.ones(len(who), dtype=np.bool_)
     distinct = {id(array): array for array in (newest, *winners.values())}
     if len(who):
