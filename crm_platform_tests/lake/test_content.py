@@ -116,3 +116,7 @@ def test_any_order_and_any_chunks_give_the_same_fingerprint(rows, random, size):
 def test_other_rows_give_another_fingerprint(one, other):
     same = sorted(map(repr, one)) == sorted(map(repr, other))
     assert (fingerprint(frame(*one)) == fingerprint(frame(*other))) is same
+
+
+def test_a_fingerprint_is_the_same_in_every_process_as_training_manifests_keep_it():
+    assert fingerprint(frame({}, {"score": None, "names": None})) == (2, 17801211869082208165, 696860488352809075)
