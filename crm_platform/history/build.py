@@ -24,6 +24,8 @@ from crm_platform.sources import Manifest
 
 Progress = Callable[[str], None]
 ONE_DAY = timedelta(days=1)
+DAYS_AT_ONCE = 10
+"""Of how many days the snapshots are read together."""
 
 
 @dataclass(frozen=True)
@@ -263,10 +265,12 @@ def landed_snapshots(lake: Lake, contract: Contract, days: Sequence[date], water
     """
     table = f"landing/snapshot/{contract.object}"
     landed = _dates(lake.days(table))
-    wanted = set(days)
-    for day in landed:
-        if day in wanted:
-            rows = lake.scan(table, days=[day], schema=contract.snapshot_schema).collect()
+    wanted = [day for day in landed if day in set(days)]
+    scanned = lake.scan(table, days=wanted, schema=contract.snapshot_schema)
+    for some in (wanted[n : n + DAYS_AT_ONCE] for n in range(0, len(wanted), DAYS_AT_ONCE)):
+        read = scanned.filter(pl.col("snapshot_date").is_in(some)).collect()
+        for day in some:
+            rows = read.filter(pl.col("snapshot_date") == day)
             snapshot = _snapshot(table, day, rows)
             if day == landed[0] or snapshot.finished_at <= watermark:
                 yield Told(snapshot, rows.select("entity_id", *contract.columns), is_first=day == landed[0])

@@ -4,17 +4,21 @@ Pure, and a function of what landed alone: deriving a window again gives the sam
 What is read and written for it stands in `build`.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from crm_platform.contracts import Contract
-from crm_platform.history.reconcile import OBSERVED, Reconciled, Snapshot, first_told, reconcile
+from crm_platform.history.reconcile import OBSERVED, Reconciled, Snapshot, all_alike, first_told, reconcile
+from crm_platform.history.screening import suspects
 from crm_platform.history.state import state_as_of
-from crm_platform.history.versions import SORTED_BY, Knowledge, listed_losers, versions_from
+from crm_platform.history.versions import SORTED_BY, Knowledge, listed_ids, listed_losers, versions_from
 from crm_platform.sources import Manifest
+
+CHUNK_ROWS = 1_000_000
+"""How many rows of snapshots are held and compared at once."""
 
 
 @dataclass(frozen=True)
@@ -107,31 +111,77 @@ def derive(
     if rules.list_column is not None:
         kept = pl.concat([kept, _losers(kept, rules.list_column, contract, past)])
     doubted = pl.concat([quarantined, rejected.select("entity_id", "processed_date")])
-    pool: pl.DataFrame | None = None
     reconciled: list[Reconciled] = []
-    for one in told:
-        if one.is_first:
-            found = first_told(one.rows, one.snapshot, contract, rules.edit_column)
-        else:
-            if pool is None:
-                pool = pl.concat([past.collect(), kept, *(earlier.versions for earlier in reconciled)])
-            found = _compared(one, pool, rules, doubted)
-        added = found.versions
-        if rules.list_column is not None and not added.is_empty():
-            before = pl.concat([past, kept.lazy(), *(earlier.versions.lazy() for earlier in reconciled)])
-            by_then = before.filter(pl.col("processed_time") <= one.snapshot.finished_at)
-            losers = _losers(added, rules.list_column, contract, by_then, by_streams=False)
-            added = pl.concat([added, losers])
-        reconciled.append(Reconciled(found.snapshot, added, found.counts, found.examples, found.is_over_limit))
+    for found in _reconciled(told, kept, past, rules, doubted):
+        reconciled.append(found)
         if found.is_over_limit:
             break
-        if pool is not None:
-            pool = pl.concat([pool, added])
     versions = pl.concat([kept, *(found.versions for found in reconciled)])
     blocked = next((found.snapshot.day for found in reconciled if found.is_over_limit), None)
     if blocked is not None:
         versions = versions.filter(pl.col("processed_date") < blocked)
     return Derived(versions.sort(SORTED_BY), rejected, tuple(reconciled), blocked)
+
+
+def compared(
+    pool: pl.DataFrame,
+    told: Sequence[Told],
+    rules: Rules,
+    doubted: pl.DataFrame,
+    *,
+    completed: Callable[[Reconciled], Reconciled] | None = None,
+) -> Iterator[Reconciled]:
+    """Compares snapshots with the history known at each; what one repairs is known to the next.
+
+    Args:
+        pool: The versions known so far; what was recorded after a snapshot, or told by one, may be among them.
+        told: The snapshots, none of them the first, in the order of finished_at.
+        rules: What the manifest says.
+        doubted: entity_id and processed_date of quarantined rows.
+        completed: What else follows from what a snapshot told, before the next one is compared.
+    """
+    contract = rules.contract
+    ids = suspects(pool, [(one.snapshot.finished_at, one.rows) for one in told], contract)
+    if rules.list_column is not None:
+        listed = [one.rows.select(listed_ids(contract, rules.list_column).explode()).to_series() for one in told]
+        ids = pl.concat([ids, *listed]).drop_nulls().unique()
+    if ids.is_empty():
+        yield from (all_alike(one.snapshot, one.rows.height, pool.clear()) for one in told)
+        return
+    mine = pl.col("entity_id").is_in(ids.implode())
+    suspicious = pool.filter(mine)
+    for one in told:
+        when, rows = one.snapshot, one.rows.filter(mine)
+        own = (pl.col("source_position") == OBSERVED) & (pl.col("processed_time") == when.finished_at)
+        changes = suspicious.filter(~own)
+        found = reconcile(
+            rows,
+            state_as_of(suspicious.lazy().filter(pl.col("processed_time") <= when.finished_at), when.finished_at),
+            when,
+            contract,
+            left_out=touched_around(changes.lazy(), when.started_at - rules.settling_lag, when.finished_at).collect(),
+            quarantined=doubted.filter(pl.col("processed_date") <= when.day).select("entity_id").drop_nulls().unique(),
+            allows=rules.allows,
+            others=one.rows.height - rows.height,
+        )
+        whole = found if completed is None else completed(found)
+        yield whole
+        suspicious = pl.concat([suspicious, whole.versions])
+
+
+def chunks(told: Iterable[Told], rows: int = CHUNK_ROWS) -> Iterator[list[Told]]:
+    """Snapshots to be compared together: the first stands alone, the others as far as their rows fit."""
+    held: list[Told] = []
+    for one in told:
+        if one.is_first:
+            yield [one]
+            continue
+        held.append(one)
+        if sum(each.rows.height for each in held) >= rows:
+            yield held
+            held = []
+    if held:
+        yield held
 
 
 def touched_around(versions: pl.LazyFrame, since: datetime, until: datetime) -> pl.LazyFrame:
@@ -144,18 +194,37 @@ def touched_around(versions: pl.LazyFrame, since: datetime, until: datetime) -> 
     return versions.filter(inside).select("entity_id").unique()
 
 
-def _compared(told: Told, pool: pl.DataFrame, rules: Rules, doubted: pl.DataFrame) -> Reconciled:
-    when = told.snapshot
-    known = pool.lazy().filter(pl.col("processed_time") <= when.finished_at)
-    return reconcile(
-        told.rows,
-        state_as_of(known, when.finished_at),
-        when,
-        rules.contract,
-        left_out=touched_around(pool.lazy(), when.started_at - rules.settling_lag, when.finished_at).collect(),
-        quarantined=doubted.filter(pl.col("processed_date") <= when.day).select("entity_id").drop_nulls().unique(),
-        allows=rules.allows,
-    )
+def _reconciled(
+    told: Iterable[Told], kept: pl.DataFrame, past: pl.LazyFrame, rules: Rules, doubted: pl.DataFrame
+) -> Iterator[Reconciled]:
+    """What each snapshot adds to the window's own versions, the losers that its rows list among it."""
+    added: list[pl.DataFrame] = [kept]
+    pool: pl.DataFrame | None = None
+
+    def completed(found: Reconciled) -> Reconciled:
+        before = pl.concat([past, *(versions.lazy() for versions in added)])
+        whole = _with_losers(found, before.filter(pl.col("processed_time") <= found.snapshot.finished_at), rules)
+        added.append(whole.versions)
+        return whole
+
+    for chunk in chunks(told):
+        if chunk[0].is_first:
+            yield completed(first_told(chunk[0].rows, chunk[0].snapshot, rules.contract, rules.edit_column))
+            continue
+        pool = past.collect() if pool is None else pool
+        yield from compared(pl.concat([pool, *added]), chunk, rules, doubted, completed=completed)
+
+
+def _with_losers(found: Reconciled, before: pl.LazyFrame, rules: Rules) -> Reconciled:
+    """With the merges that the snapshot's rows list; who is merged away is not taken for deleted besides."""
+    if rules.list_column is None or found.versions.is_empty():
+        return found
+    losers = _losers(found.versions, rules.list_column, rules.contract, before, by_streams=False)
+    merged = pl.col("entity_id").is_in(losers.get_column("entity_id").implode())
+    told = found.versions.filter(~merged | (pl.col("operation") != "inferred_delete"))
+    inferred = told.filter(pl.col("operation") == "inferred_delete").height
+    counts = found.counts | ({"inferred_delete": inferred} if "inferred_delete" in found.counts else {})
+    return replace(found, versions=pl.concat([told, losers]), counts=counts)
 
 
 def _losers(

@@ -48,8 +48,9 @@ class Reconciled:
     Attributes:
         snapshot: The snapshot.
         versions: What it adds to history, in history's columns.
-        counts: How many entities fell under which kind: rows, living, equal, left_out, snapshot, repair,
-            inferred_delete, quarantined (missing but quarantined), withheld (missing, but not inferred).
+        counts: How many entities fell under which kind: rows, living, equal, left_out (not compared, since they changed
+            around the snapshot), snapshot, repair, inferred_delete, quarantined (missing, and quarantined), withheld
+            (missing, but not inferred).
         examples: Up to 20 entity ids of every kind that says something was wrong.
         is_over_limit: Whether more was missing than the manifest allows, so that nothing was inferred.
     """
@@ -76,6 +77,13 @@ def first_told(rows: pl.DataFrame, snapshot: Snapshot, contract: Contract, edite
     return Reconciled(snapshot, told, {"rows": rows.height, "snapshot": told.height})
 
 
+def all_alike(snapshot: Snapshot, rows: int, no_versions: pl.DataFrame) -> Reconciled:
+    """What a snapshot comes to that history equals in every entity."""
+    kinds = ("left_out", "repair", "inferred_delete", "quarantined", "withheld")
+    counts = {"rows": rows, "living": rows, "equal": rows} | dict.fromkeys(kinds, 0)
+    return Reconciled(snapshot, no_versions, counts)
+
+
 def reconcile(
     rows: pl.DataFrame,
     state: pl.DataFrame,
@@ -85,6 +93,7 @@ def reconcile(
     left_out: pl.DataFrame,
     quarantined: pl.DataFrame,
     allows: Callable[[int, int], bool],
+    others: int = 0,
 ) -> Reconciled:
     """Compares a later snapshot with the state that history gives at its moment.
 
@@ -96,6 +105,7 @@ def reconcile(
         left_out: entity_id of those that changed around the snapshot, of which it proves nothing.
         quarantined: entity_id of those with a row in quarantine: never taken for deleted.
         allows: Whether so many missing (first) of so many living (second) may be taken for deletes.
+        others: How many entities beside these are alike on both sides, and not handed in.
     """
     compared = rows.join(left_out, on="entity_id", how="anti")
     known = state.select("entity_id", *contract.columns).join(left_out, on="entity_id", how="anti")
@@ -114,7 +124,7 @@ def reconcile(
     missing = known.join(compared, on="entity_id", how="anti").select("entity_id")
     unsure = missing.join(quarantined, on="entity_id", how="semi")
     gone = missing.join(quarantined, on="entity_id", how="anti")
-    over = snapshot.is_complete and not allows(gone.height, state.height)
+    over = snapshot.is_complete and not allows(gone.height, state.height + others)
     inferred = gone if snapshot.is_complete and not over else gone.clear()
     since = _utc(snapshot.started_at).alias("event_time")
     versions = pl.concat(
@@ -127,10 +137,10 @@ def reconcile(
         ]
     )
     counts = {
-        "rows": rows.height,
-        "living": state.height,
+        "rows": rows.height + others,
+        "living": state.height + others,
         "left_out": rows.height - compared.height,
-        "equal": beside.height - broken.height,
+        "equal": beside.height - broken.height + others,
         "repair": broken.height,
         "inferred_delete": inferred.height,
         "quarantined": unsure.height,

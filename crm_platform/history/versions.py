@@ -97,7 +97,7 @@ def listed_losers(
         One row per merge, in history's columns: the loser's tombstone, `merged_into` the winner.
     """
     pair = ("loser_id", "winner_id")
-    losers = pl.col(column) if isinstance(contract.schema[column], pl.List) else pl.col(column).str.split(separator)
+    losers = listed_ids(contract, column, separator)
     lists = ~pl.col("is_tombstone") & pl.col("changed_fields").list.contains(column).fill_null(value=True)
     listings = (
         versions.filter(lists & pl.col(column).is_not_null())
@@ -124,6 +124,11 @@ def listed_losers(
         ),
         contract,
     )
+
+
+def listed_ids(contract: Contract, column: str, separator: str = ";") -> pl.Expr:
+    """The ids that a field lists, whether it is a list or text."""
+    return pl.col(column) if isinstance(contract.schema[column], pl.List) else pl.col(column).str.split(separator)
 
 
 def as_versions(rows: pl.LazyFrame, contract: Contract) -> pl.LazyFrame:

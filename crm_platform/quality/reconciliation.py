@@ -7,9 +7,8 @@ import polars as pl
 
 from crm_platform.contracts import Contract
 from crm_platform.history.build import landed_snapshots, unresolved
-from crm_platform.history.derive import Rules, Told, rules_of, touched_around
-from crm_platform.history.reconcile import OBSERVED, Reconciled, reconcile
-from crm_platform.history.state import state_as_of
+from crm_platform.history.derive import Told, compared, rules_of
+from crm_platform.history.reconcile import Reconciled
 from crm_platform.lake import Lake
 from crm_platform.landing import watermark
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
@@ -38,56 +37,48 @@ def reconciliation(lake: Lake, manifest: Manifest, contract: Contract, days: Seq
     rules = rules_of(manifest, contract)
     table = f"history/{contract.object}"
     reached = watermark(lake)
-    findings: list[Finding] = []
+    told = list(landed_snapshots(lake, contract, days, reached)) if reached else []
+    findings = [_first(one) for one in told if one.is_first]
+    later = [one for one in told if not one.is_first]
     over = False
-    for told in landed_snapshots(lake, contract, days, reached) if reached else ():
-        history = lake.scan(table, schema=contract.history_schema).filter(
-            pl.col("processed_date") <= told.snapshot.day, pl.col("processed_time") <= told.snapshot.finished_at
-        )
-        found = _compared(told, history, rules, unresolved(lake, contract.object))
-        findings.append(_finding(told, found))
-        over = found.is_over_limit
-        if over:
-            break
+    if later:
+        last = later[-1].snapshot
+        history = lake.scan(table, schema=contract.history_schema)
+        pool = history.filter(
+            pl.col("processed_date") <= last.day, pl.col("processed_time") <= last.finished_at
+        ).collect()
+        for found in compared(pool, later, rules, unresolved(lake, contract.object)):
+            findings.append(_finding(found))
+            over = found.is_over_limit
+            if over:
+                break
     versions = lake.scan(table, days=days, schema=contract.history_schema)
     lost = dict(versions.group_by("operation").len().collect().iter_rows())
     facts: dict[str, object] = {kind: lost.get(kind, 0) for kind in ("repair", "inferred_delete")}
     return CheckResult("reconciliation", table, findings, LIMIT_REMEDY if over else DIFFERS_REMEDY, facts=facts)
 
 
-def _compared(told: Told, history: pl.LazyFrame, rules: Rules, doubted: pl.DataFrame) -> Reconciled:
-    """What would still have to be repaired; what this snapshot itself has told is no change around it."""
-    when = told.snapshot
-    own = (pl.col("source_position") == OBSERVED) & (pl.col("processed_time") == when.finished_at)
-    return reconcile(
-        told.rows,
-        state_as_of(history, when.finished_at),
-        when,
-        rules.contract,
-        left_out=touched_around(history.filter(~own), when.started_at - rules.settling_lag, when.finished_at).collect(),
-        quarantined=doubted.filter(pl.col("processed_date") <= when.day).select("entity_id").drop_nulls().unique(),
-        allows=rules.allows,
-    )
+def _first(told: Told) -> Finding:
+    rows = told.rows.height
+    return Finding(passed=True, what=f"The first snapshot told {rows} entities.", day=told.snapshot.day, total=rows)
 
 
-def _finding(told: Told, found: Reconciled) -> Finding:
-    day, counts = told.snapshot.day, found.counts
+def _finding(found: Reconciled) -> Finding:
+    snapshot, counts = found.snapshot, found.counts
     wrong = counts["repair"] + counts["inferred_delete"]
     if found.is_over_limit:
         what = (
             f"{counts['withheld']} of {counts['living']} living entities are missing from the snapshot, over the limit."
         )
-        shown = _shown(found, "withheld")
-        return Finding(
-            passed=False, what=what, day=day, failing=counts["withheld"], total=counts["living"], examples=shown
-        )
-    if wrong and not told.is_first:
-        what = f"{wrong} entities differ from the snapshot of {told.snapshot.finished_at:%Y-%m-%d %H:%M}."
+        shown, failing, total = _shown(found, "withheld"), counts["withheld"], counts["living"]
+        return Finding(passed=False, what=what, day=snapshot.day, failing=failing, total=total, examples=shown)
+    if wrong:
+        what = f"{wrong} entities differ from the snapshot of {snapshot.finished_at:%Y-%m-%d %H:%M}."
         shown = _shown(found, "repair", "inferred_delete")
-        return Finding(passed=False, what=what, day=day, failing=wrong, total=counts["rows"], examples=shown)
+        return Finding(passed=False, what=what, day=snapshot.day, failing=wrong, total=counts["rows"], examples=shown)
     aside = f", {counts['left_out']} left out as they changed meanwhile" if counts["left_out"] else ""
     what = f"History equals the snapshot in {counts['equal']} entities{aside}."
-    return Finding(passed=True, what=what, day=day, total=counts["rows"])
+    return Finding(passed=True, what=what, day=snapshot.day, total=counts["rows"])
 
 
 def _shown(found: Reconciled, *kinds: str) -> pl.DataFrame:
