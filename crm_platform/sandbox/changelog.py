@@ -19,7 +19,7 @@ from crm_platform.sandbox.journal import FULL
 from crm_platform.sandbox.vocabulary import COLUMNS, OBJECTS
 
 KEPT_SEGMENTS = 3
-KEPT_ROWS = 2_000_000
+KEPT_ROWS = 500_000
 ROWS_AT_ONCE = 400_000
 TOMBSTONES = ("delete", "merge")
 MICROSECOND = 1_000_000
