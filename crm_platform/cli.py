@@ -80,6 +80,10 @@ def sandbox_options(command: Callable[..., None]) -> Callable[..., None]:
 def _sandbox_command() -> click.Command:
     @sandbox_options
     @click.option("--host", default="127.0.0.1", show_default=True, help="Where to listen.")
+    @click.option(
+        "--first-day", type=click.DateTime(["%Y-%m-%d"]), default="2026-03-01", show_default=True,
+        help="The first simulated day (UTC).",
+    )  # fmt: skip
     @click.option("--port", default=8710, show_default=True, help="On which port; 0 for any free one.")
     @click.option(
         "--folder", type=click.Path(path_type=Path), default=Path("data/sandbox"), show_default=True,
@@ -92,7 +96,9 @@ def _sandbox_command() -> click.Command:
     return click.command("sandbox")(command)
 
 
-def sandbox(*, host: str, port: int, faults: tuple[str, ...], folder: Path, **options: Any) -> None:
+def sandbox(
+    *, host: str, port: int, first_day: dt.datetime, faults: tuple[str, ...], folder: Path, **options: Any
+) -> None:
     """Serve the sandbox CRM until interrupted.
 
     A seeded sales organisation behind a real HTTP API: paged reads, bulk exports, a change feed, OAuth2, rate limits.
@@ -102,7 +108,9 @@ def sandbox(*, host: str, port: int, faults: tuple[str, ...], folder: Path, **op
     """
     from crm_platform.sandbox import SandboxConfig, serve
 
-    config = SandboxConfig.model_validate({**options, "folder": folder, "faults": list(faults)})
+    config = SandboxConfig.model_validate(
+        {**options, "first_day": first_day.date(), "folder": folder, "faults": list(faults)}
+    )
     tell = progress_to(console)
     tell(f"Simulating {config.accounts:,} accounts over {config.days + config.extra_days} days (seed {config.seed}) …")
     serve(config, host, port, ready=lambda address: tell(f"The sandbox CRM listens on {address.base_url}"))

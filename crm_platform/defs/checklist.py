@@ -102,7 +102,7 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
                 "reconciliation",
                 f"history/{name}",
                 "After each snapshot, history equals it; what the stream had lost is counted.",
-                lambda platform, lake, days: reconciliation(lake, platform.manifest, platform.contracts, name, days),
+                lambda platform, lake, days: reconciliation(lake, platform.manifest, contract, days),
             ),
         ]
     return found

@@ -52,7 +52,7 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
         metadata={"runbook": f"{RUNBOOK}#{declared.name}"},
     )
     def check(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[Any]:
-        lake = platform.lake(context.run_id)
+        lake = platform.lake(context.run.run_id)
         reached = watermark(lake)
         looked_at = covered_days(days_of(context), reached) if declared.by_day and reached is not None else []
         result = declared.ask(platform, lake, looked_at)

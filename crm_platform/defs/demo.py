@@ -16,6 +16,9 @@ from crm_platform.defs.settings import Settings, SettingsError, load_settings
 from crm_platform.defs.summary import print_checks, print_summary
 from crm_platform.landing import watermark
 
+OF_THE_ENGINE = ("Dependencies for step", "Skipping step")
+"""How Dagster begins the lines on steps that never started; the failed step above them says why."""
+
 
 class StepLines(logging.Handler):
     """Prints a run's progress as it happens: what bodies say, and each step as it ends."""
@@ -30,14 +33,18 @@ class StepLines(logging.Handler):
         told = getattr(record, "dagster_meta", None) or {}
         event = told.get("dagster_event")
         step = told.get("step_key") or ""
+        said = told.get("orig_message") or record.getMessage()
         if event is None:
-            self.tell(f"  [dim]{step}: {told.get('orig_message', record.getMessage())}[/dim]")
+            if not said.startswith(OF_THE_ENGINE):
+                self.tell(f"  [dim]{step}: {said}[/dim]")
         elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
             self.ended += 1
             took = event.event_specific_data.duration_ms / 1000
             self.tell(f"[green]✓[/green] {step} [dim]{took:.1f} s[/dim]")
-        elif event.event_type in {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.STEP_SKIPPED}:
-            self.tell(f"[red]✗ {step} {event.event_type_value.removeprefix('STEP_').lower()}[/red]")
+        elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
+            error = event.step_failure_data.error
+            why = (error.cause or error) if error else None
+            self.tell(f"[red]✗ {step} failed[/red] {why.message.strip() if why else ''}")
 
     def tell(self, line: str) -> None:
         """Prints a line with the time of day."""
@@ -92,6 +99,9 @@ def materialize(
     defs = build_defs(settings, loggers={"console": demo})
     with dg.DagsterInstance.get() as instance:
         result = defs.resolve_job_def(job).execute_in_process(
-            instance=instance, tags=range_tags(first, last), raise_on_error=False
+            instance=instance,
+            tags=range_tags(first, last),
+            run_config={"loggers": {"console": {}}},
+            raise_on_error=False,
         )
         return result.success, result.run_id

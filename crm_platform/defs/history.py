@@ -120,7 +120,7 @@ def _current(contract: Contract) -> dg.AssetsDefinition:
         if reached is None:
             context.log.warning("nothing has landed yet: the current table is left as it is")
             return dg.MaterializeResult(metadata={"dagster/row_count": 0})
-        report = build_current(lake, platform.contracts, name, watermark=reached)
+        report = build_current(lake, platform.manifest, platform.contracts, name, watermark=reached)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": lake.rows(report.table),

@@ -39,7 +39,7 @@ def run_ingest(
         build_history(lake, manifest, contracts, name, days, watermark=reached, progress=tell)
     build_merges(lake, manifest, contracts, days, progress=tell)
     for name in manifest.objects:
-        build_current(lake, contracts, name, watermark=reached)
+        build_current(lake, manifest, contracts, name, watermark=reached)
     if features:
         for bound in views_for(manifest, contracts).values():
             build_features(lake, manifest, contracts, bound, days, watermark=reached, progress=tell)

@@ -6,6 +6,7 @@ asks once, a schedule asks once a night.
 
 import datetime as dt
 from collections.abc import Sequence
+from typing import Any
 
 import dagster as dg
 
@@ -26,7 +27,7 @@ DERIVED = dg.AssetSelection.groups("history", "features")
 TRAINING = dg.AssetSelection.groups("training")
 
 
-def jobs(*, has_snapshots: bool) -> list[dg.UnresolvedAssetJobDefinition]:
+def jobs(*, has_snapshots: bool) -> list[Any]:
     """The jobs of one CRM."""
     found = [
         dg.define_asset_job(EVERYTHING, dg.AssetSelection.all(), description="The whole graph over a range of days."),

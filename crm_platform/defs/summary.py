@@ -1,31 +1,42 @@
 """What a run and a lake come to, for people: checks, rows per table, lateness, red days, training sets."""
 
+import datetime as dt
+from itertools import groupby
+
 import dagster as dg
 import polars as pl
 from rich.console import Console
+from rich.markdown import Markdown
 from rich.table import Table
 
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.settings import Settings
+from crm_platform.defs.training import scores_of
 from crm_platform.features.training import training_set
 from crm_platform.history.build import lateness
-from crm_platform.lake import Lake, red_partitions
+from crm_platform.lake import Lake, layout_of, red_partitions
 
 
 def print_checks(run_id: str, console: Console) -> None:
-    """Prints what every check of a run said, the failed ones first."""
+    """Prints what the checks of a run said: a line per check, then each that failed."""
     with dg.DagsterInstance.get() as instance:
         events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     said = [event.get_dagster_event().asset_check_evaluation_data for event in events]
-    whole = [one for one in said if one.partition is None]
-    by_day = sum(one.partition is not None for one in said)
+    whole = sorted((one for one in said if one.partition is None), key=lambda one: one.check_name)
+    by_day = len(said) - len(whole)
     shown = Table(
-        "check", "table", "", "says", title=f"Checks: {len(whole)}, and {by_day:,} evaluations of single days"
+        "check", "tables", "held", "rows", title=f"{len(whole)} checks, {by_day:,} evaluations of single days"
     )
-    for one in sorted(whole, key=lambda one: (one.passed, one.check_name, one.asset_key.to_user_string())):
-        mark = "[green]✓[/green]" if one.passed else "[yellow]![/yellow]" if _warns(one) else "[red]✗[/red]"
-        shown.add_row(one.check_name, one.asset_key.to_user_string(), mark, one.description or "")
+    for name, ours in groupby(whole, key=lambda one: one.check_name):
+        held = list(ours)
+        passed = sum(one.passed for one in held)
+        mark = "[green]✓ all[/green]" if passed == len(held) else f"[red]{passed} of {len(held)}[/red]"
+        shown.add_row(name, str(len(held)), mark, f"{sum(_rows_of(one) for one in held):,}")
     console.print(shown)
+    for one in whole:
+        if not one.passed:
+            color = "yellow" if one.severity == dg.AssetCheckSeverity.WARN else "red"
+            console.print(f"[{color}]{one.asset_key.to_user_string()}[/{color}] {one.description}")
 
 
 def print_summary(settings: Settings, console: Console) -> None:
@@ -40,7 +51,7 @@ def print_summary(settings: Settings, console: Console) -> None:
     for name in platform.manifest.objects:
         history = lake.scan(f"history/{name}", schema=platform.contracts[name].history_schema).collect()
         for row in lateness(history.with_columns(processed_date=pl.lit(None, pl.Date))).iter_rows(named=True):
-            spans = (str(row[of] or "–") for of in ("late_p50", "late_p99", "late_max"))
+            spans = (_span(row[of]) for of in ("late_p50", "late_p99", "late_max"))
             late.add_row(name, f"{row['changes']:,}", f"{row['late']:,}", *spans)
     console.print(late)
     for one in red_partitions(lake):
@@ -51,21 +62,26 @@ def print_summary(settings: Settings, console: Console) -> None:
 
 def _print_training(lake: Lake, name: str, console: Console) -> None:
     held = training_set(lake, name)
-    rows, positive = held.frame.height, int(held.labels.sum())
-    told = held.manifest
+    rows, told = held.frame.height, held.manifest
     console.print(
-        f"Training set [bold]{name}[/bold] {told.id}: {rows:,} rows, {len(told.features)} features, "
-        f"{positive:,} positive labels ({positive / max(rows, 1):.1%}); moments asked about "
-        f"{held.frame['as_of'].min():%Y-%m-%d} to {held.frame['as_of'].max():%Y-%m-%d}\n  {held.path}"
+        f"Training set [bold]{name}[/bold] {told.id}: {rows:,} rows, {len(told.features)} features\n  {held.path}"
     )
+    if rows:
+        positive = int(held.labels.sum())
+        first, last = (f"{moment:%Y-%m-%d}" for moment in (held.frame["as_of"].min(), held.frame["as_of"].max()))
+        console.print(f"  asked about {first} to {last}; {positive:,} positive labels ({positive / rows:.1%})")
+        console.print(Markdown(scores_of(lake, name)))
+    else:
+        console.print("  no outcome can be known yet: the days do not reach beyond the label's horizon")
 
 
-def _warns(one: dg.AssetCheckEvaluation) -> bool:
-    return one.severity == dg.AssetCheckSeverity.WARN
+def _rows_of(one: dg.AssetCheckEvaluation) -> int:
+    looked_at = one.metadata.get("total_rows")
+    return looked_at.value or 0 if isinstance(looked_at, dg.IntMetadataValue) else 0
 
 
 def _days(lake: Lake, name: str) -> str:
-    days = lake.days(name) if lake.is_partitioned(name) else []
+    days = lake.days(name) if layout_of(name).partition else []
     return f"{days[0]} – {days[-1]} ({len(days)})" if days else ""
 
 
@@ -75,3 +91,14 @@ def as_table(frame: pl.DataFrame, title: str) -> Table:
     for row in frame.iter_rows():
         shown.add_row(*("" if cell is None else str(cell) for cell in row))
     return shown
+
+
+def _span(length: dt.timedelta | None) -> str:
+    """A length of time in the unit people would use."""
+    if length is None:
+        return "–"
+    seconds = length.total_seconds()
+    for unit, size in (("d", 86_400), ("h", 3_600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.1f} s"

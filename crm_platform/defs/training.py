@@ -51,14 +51,14 @@ def _training_set(manifest: Manifest, name: str) -> dg.AssetsDefinition:
             "id": report.manifest.id,
             "path": dg.MetadataValue.path(str(report.path)),
             "manifest": dg.MetadataValue.json(json.loads((report.path / MANIFEST).read_text(encoding="utf-8"))),
-            "baseline": dg.MetadataValue.md(_baseline(lake, name)),
+            "baseline": dg.MetadataValue.md(scores_of(lake, name)),
         }
         return dg.MaterializeResult(metadata=facts | shown({"watermark": reached, "is_new": report.is_new}))
 
     return training
 
 
-def _baseline(lake: Lake, name: str) -> str:
+def scores_of(lake: Lake, name: str) -> str:
     """The two scores as a table, or why there are none: a set too small to score is still a training set."""
     try:
         return scores(baseline(lake, training_set(lake, name)))
