@@ -1,0 +1,117 @@
+"""The leakage checks on stored timelines and training sets: true ones pass, and each kind of wrong one is named."""
+
+import datetime as dt
+
+import polars as pl
+import pytest
+
+from crm_platform.contracts import RANGES
+from crm_platform.features.build import build_features
+from crm_platform.features.catalogue import views_for
+from crm_platform.features.training import PARQUET, build_training_set, training_set
+from crm_platform.lake import Lake
+from crm_platform.quality.leakage import planted_leak, recomputed, truncated
+from crm_platform.quality.training import training_holds
+from crm_platform_tests.features.scenario import CONTRACTS, FIRST, LAST, MANIFEST, WATERMARK, days, small_lake
+
+LEAD = views_for(MANIFEST, CONTRACTS)["lead"]
+NAME = "lead_conversion"
+DAYS = days(FIRST, LAST)
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    found = small_lake(tmp_path / "lake")
+    told = {
+        "batch_id": "feed-0000000001",
+        "from_offset": None,
+        "to_offset": "1",
+        "watermark": WATERMARK,
+        "status": "done",
+        "events": 1,
+        "recorded_at": WATERMARK,
+    }
+    found.append("landing/ranges", pl.DataFrame([told], schema=RANGES), token="1")
+    build_features(found, MANIFEST, CONTRACTS, LEAD, DAYS, watermark=WATERMARK)
+    build_training_set(found, MANIFEST, NAME, watermark=WATERMARK)
+    return found
+
+
+def spoil(lake: Lake, entity_id: str, known_date: dt.date, **values: pl.Expr) -> None:
+    """Writes other values into the stored steps of one lead on one day."""
+    rows = lake.scan("features/lead", days=[known_date]).collect()
+    mine = pl.col("entity_id") == entity_id
+    other = rows.with_columns(pl.when(mine).then(value).otherwise(name).alias(name) for name, value in values.items())
+    assert lake.replace("features/lead", other, days=[known_date]) is not None
+
+
+def test_a_true_timeline_and_a_true_training_set_pass(lake):
+    checks = [check(lake, CONTRACTS, LEAD, DAYS) for check in (truncated, recomputed, planted_leak)]
+    found = [*checks, training_holds(lake, NAME)]
+    assert [result.summary() for result in found if not result.passed] == []
+    assert [result.check for result in found] == [
+        "leakage_truncation",
+        "leakage_recomputed",
+        "leakage_planted",
+        "leakage",
+    ]
+    assert all(result.total > 0 for result in found)
+
+
+def test_a_step_that_stands_earlier_than_it_was_known_is_caught_by_both(lake):
+    steps = lake.scan("features/lead").filter(pl.col("count_7d") > 0).sort("known_at").collect()
+    early = steps.row(0, named=True)
+    spoil(lake, early["entity_id"], early["known_date"], known_at=pl.col("known_at") - dt.timedelta(hours=1))
+    found = recomputed(lake, CONTRACTS, LEAD, DAYS)
+    assert not found.passed
+    assert early["known_date"] in found.failed_days
+    found = truncated(lake, CONTRACTS, LEAD, DAYS)
+    assert not found.passed
+    assert "count_7d" in found.findings[0].what
+
+
+def test_a_wrong_value_is_named_by_its_column(lake):
+    row = lake.scan("features/lead").filter(pl.col("count_7d") > 0).sort("known_at").collect().row(0, named=True)
+    spoil(lake, row["entity_id"], row["known_date"], count_90d=pl.col("count_90d") + 1)
+    found = recomputed(lake, CONTRACTS, LEAD, DAYS)
+    assert row["known_date"] in found.failed_days
+    assert "in count_90d." in found.summary()
+
+
+def test_a_view_without_a_stored_timeline_gives_no_finding(lake, tmp_path):
+    empty = Lake(tmp_path / "empty")
+    assert truncated(empty, CONTRACTS, LEAD, DAYS).findings == []
+    assert recomputed(empty, CONTRACTS, LEAD, DAYS).findings == []
+    assert planted_leak(empty, CONTRACTS, LEAD, DAYS).passed
+
+
+def rewritten(lake: Lake, *columns: pl.Expr):
+    """The check's answer on the stored set with other values in it."""
+    found = training_set(lake, NAME)
+    found.frame.with_columns(*columns).write_parquet(found.path / PARQUET)
+    return training_holds(lake, NAME)
+
+
+def test_a_feature_from_after_its_question_is_named(lake):
+    found = rewritten(lake, (pl.col("lead__count_7d") + 1).alias("lead__count_7d"))
+    assert found.failing == 10
+    assert "lead__count_7d" in found.summary()
+
+
+def test_a_label_from_before_its_question_is_a_leak(lake):
+    early = pl.when(pl.col("label")).then(pl.col("as_of")).alias("label_event_time")
+    found = rewritten(lake, early)
+    assert "label happened after as of" in found.summary()
+
+
+def test_a_label_from_beyond_the_horizon_is_a_leak(lake):
+    late = pl.when(pl.col("label")).then(pl.col("as_of") + dt.timedelta(days=30, microseconds=1))
+    found = rewritten(
+        lake, late.alias("label_event_time"), (pl.col("as_of") + dt.timedelta(days=31)).alias("label_known_at")
+    )
+    assert "label happened within the horizon" in found.summary()
+
+
+def test_a_label_read_before_it_could_be_known_is_a_leak(lake):
+    found = rewritten(lake, (pl.col("label_known_at") - dt.timedelta(microseconds=1)).alias("label_known_at"))
+    assert "label was read after horizon and grace" in found.summary()
