@@ -62,12 +62,27 @@ def distinct_pairs(entity: Ints, moment: Ints) -> tuple[Ints, Ints]:
     base = int(moment.min())
     bits = (int(moment.max()) - base + 1).bit_length()
     if bits + int(entity.max()).bit_length() <= KEY_BITS:
-        keys = np.unique((entity << bits) | (moment - base))
+        keys = (entity << bits) | (moment - base)
+        keys.sort()
+        keys = keys[is_new(keys)]
         return keys >> bits, (keys & ((1 << bits) - 1)) + base
     order = np.lexsort((moment, entity))
     entity, moment = entity[order], moment[order]
     kept = is_new(entity, moment)
     return entity[kept], moment[kept]
+
+
+def stable_order(values: Ints) -> Ints:
+    """The rows in the order of their values (none negative), equal ones as they stood.
+
+    Sorting values with their row in the lower bits is several times as fast as sorting rows by their values.
+    """
+    bits = len(values).bit_length()
+    if len(values) and int(values.max()).bit_length() + bits > KEY_BITS:
+        return np.argsort(values, kind="stable")
+    tagged = (values << bits) | np.arange(len(values))
+    tagged.sort()
+    return tagged & ((1 << bits) - 1)
 
 
 def is_new(*columns: Ints) -> Flags:

@@ -14,7 +14,7 @@ from crm_platform.contracts import UTC_US
 from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.views import Attribute
 from crm_platform.history.codes import Codes, Flags, Ints
-from crm_platform.history.registers import BEGINNING, Steps
+from crm_platform.history.registers import BEGINNING, FOREVER, Steps
 
 
 @dataclass(frozen=True)
@@ -35,25 +35,28 @@ class EntityStates:
         return self.values.select(pl.all().gather(found.set(found < 0, None)))
 
     def first_steps(self) -> Ints:
-        """Each entity's first step (µs), by code."""
-        return self.axis.moment[self.axis.offsets[:-1]]
+        """Each entity's first step (µs), by code; FOREVER for one that nothing names."""
+        first = np.full(len(self.axis.offsets) - 1, FOREVER, dtype=np.int64)
+        known = np.diff(self.axis.offsets) > 0
+        first[known] = self.axis.moment[self.axis.offsets[:-1][known]]
+        return first
 
 
 def entity_states(
-    codes: Codes, named: pl.DataFrame, own: Steps | None, attributes: Sequence[Attribute], pieces: pl.DataFrame
+    codes: Codes, named: Ints, own: Steps | None, attributes: Sequence[Attribute], pieces: pl.DataFrame
 ) -> EntityStates:
     """Walks the entities' own registers and their roots together.
 
     Args:
         codes: Numbers the entities.
-        named: When anything first names an entity: entity_id, known_at (µs), in any order, repeated or not.
+        named: When anything first names each entity (µs), by code; FOREVER for never.
         own: The known-axis steps of the entities' own versions; None where a view has none: merges alone decide.
         attributes: The features to carry.
         pieces: The roots of merged entities: entity_id, since, until, root_id.
     """
     roots = pieces.filter(pl.col("since") > BEGINNING)
     parts = [
-        (codes.encode(named["entity_id"]), named["known_at"].to_numpy()),
+        (np.flatnonzero(named < FOREVER), named[named < FOREVER]),
         (codes.encode(roots["entity_id"]), roots["since"].to_numpy()),
     ]
     if own is not None:

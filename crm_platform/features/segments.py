@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from crm_platform.features.axes import is_new
+from crm_platform.features.axes import is_new, stable_order
 from crm_platform.history.codes import Codes, Flags, Ints
 from crm_platform.history.registers import (
     FOREVER,
@@ -60,7 +60,7 @@ class Contributions:
             self.until[where],
             self.occurred_at[where],
             self.newest[where],
-            {name: array[where] for name, array in self.winners.items()},
+            _each_once(self.winners, where),
         )
 
     def values(self, column: str, where: Ints | None = None) -> pl.Series:
@@ -90,37 +90,46 @@ def activity_steps(activities: pl.DataFrame | pl.LazyFrame, key: str, time: str,
     return steps_of(activities, list(dict.fromkeys([key, time, *reads])), "activities")
 
 
-def named_by(rows: pl.DataFrame, key: str) -> pl.DataFrame:
-    """When each entity was first named by an activity: entity_id, known_at (µs)."""
-    known = pl.max_horizontal(TIMES).to_physical().alias("known_at")
-    naming = (
-        rows.lazy().filter(writes_field(key), pl.col(key).is_not_null()).select(pl.col(key).alias("entity_id"), known)
-    )
-    return naming.group_by("entity_id").agg(pl.col("known_at").min()).collect()
+def named_by(rows: pl.DataFrame, key: str, owner: Ints, entities: int) -> Ints:
+    """When each entity was first named by an activity (µs), by code; FOREVER for never.
+
+    Args:
+        rows: The activities' versions.
+        key: The column that names the entity.
+        owner: The codes of that column, -1 for null.
+        entities: How many entities there are.
+    """
+    names = rows.select(writes_field(key)).to_series().to_numpy() & (owner >= 0)
+    known = rows.select(pl.max_horizontal(TIMES)).to_series().to_physical().to_numpy()
+    first = np.full(entities, FOREVER, dtype=np.int64)
+    np.minimum.at(first, owner[names], known[names])
+    return first
 
 
 def contributions(
-    steps: Steps, codes: Codes, pieces: pl.DataFrame, *, key: str, time: str, reads: Sequence[str]
+    steps: Steps, owners: Ints, roots: pl.DataFrame, *, key: str, time: str, reads: Sequence[str]
 ) -> Contributions:
     """Cuts the segments of activities where the root of their key changes.
 
     Args:
         steps: The activities' known-axis steps.
-        codes: Numbers the entities.
-        pieces: The roots of merged entities: entity_id, since, until, root_id.
+        owners: The codes of the key, one per row of the steps' versions.
+        roots: The roots of merged entities, as codes: loser, from, to, root.
         key: The column that names the entity.
         time: The column with the business time.
         reads: The columns that features read.
     """
-    owner = _gathered(codes.encode(steps.rows[key]), steps.winners[key], -1)
+    owner = _gathered(owners, steps.winners[key], -1)
     occurred = steps.rows[time].to_physical().fill_null(FOREVER).to_numpy().astype(np.int64, copy=False)
     moment = _gathered(occurred, steps.winners[time], FOREVER)
     counts = ~steps.is_tombstone & (owner >= 0) & (moment < FOREVER) & (moment < steps.until)
     segment = np.flatnonzero(counts)
     entity, since, until = owner[segment], steps.since[segment], steps.until[segment]
-    if pieces.height:
-        segment, entity, since, until = _cut(segment, entity, since, until, _coded(pieces, codes))
-    order = np.lexsort((since, steps.entity[segment], entity))
+    if roots.height:
+        segment, entity, since, until = _cut(segment, entity, since, until, roots)
+        within = np.lexsort((since, steps.entity[segment]))
+        segment, entity, since, until = segment[within], entity[within], since[within], until[within]
+    order = stable_order(entity)
     segment = segment[order]
     return Contributions(
         rows=steps.rows,
@@ -130,7 +139,7 @@ def contributions(
         until=until[order],
         occurred_at=moment[segment],
         newest=steps.newest[segment],
-        winners={name: steps.winners[name][segment] for name in reads},
+        winners=_each_once({name: steps.winners[name] for name in reads}, segment),
     )
 
 
@@ -164,13 +173,21 @@ def _same_as_before(known: Contributions) -> Flags:
     return same
 
 
+def _each_once(winners: dict[str, Ints], where: Ints | Flags | slice) -> dict[str, Ints]:
+    """Some rows of arrays that columns may share; they share the result as well."""
+    distinct = {id(array): array for array in winners.values()}
+    taken = {key: array[where] for key, array in distinct.items()}
+    return {name: taken[id(array)] for name, array in winners.items()}
+
+
 def _gathered(values: Ints, winners: Ints, absent: int) -> Ints:
     if not len(values):
         return np.full(len(winners), absent, dtype=np.int64)
     return np.where(winners < 0, absent, values[winners])
 
 
-def _coded(pieces: pl.DataFrame, codes: Codes) -> pl.DataFrame:
+def coded(pieces: pl.DataFrame, codes: Codes) -> pl.DataFrame:
+    """The roots of merged entities (entity_id, since, until, root_id) as codes: loser, from, to, root."""
     return pieces.select(
         pl.Series("loser", codes.encode(pieces["entity_id"])),
         pl.col("since").alias("from"),

@@ -15,12 +15,12 @@ from crm_platform.contracts import UTC_US, PermanentError
 from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.columns import Columns
 from crm_platform.features.entities import EntityStates, entity_states
-from crm_platform.features.segments import Contributions, activity_steps, contributions, named_by, news_of
+from crm_platform.features.segments import Contributions, activity_steps, coded, contributions, named_by, news_of
 from crm_platform.features.views import FeatureView, Windowed
 from crm_platform.features.windows import Windows, micros
 from crm_platform.history.codes import Codes, Ints
 from crm_platform.history.links import roots_of
-from crm_platform.history.registers import FOREVER, TIMES, Steps, steps_of
+from crm_platform.history.registers import FOREVER, steps_of
 
 Frame = pl.DataFrame | pl.LazyFrame
 
@@ -232,27 +232,23 @@ def known_of(view: FeatureView, activities: Frame | None, merges: Frame | None, 
         acted = activity_steps(activities, view.key, view.time, view.reads)
     id_type = acted.rows.schema[str(view.key)] if acted is not None else (own.ids.dtype if own is not None else None)
     roots = roots_of(merges, id_type)
-    named = [roots.named]
+    columns = [roots.named["entity_id"], *([own.ids] if own else []), *([acted.rows[str(view.key)]] if acted else [])]
+    if len({str(one.dtype) for one in columns}) > 1:
+        raise TimelineError.types(view, [str(one.dtype) for one in columns])
+    codes = Codes.of(*columns)
+    first = np.full(len(codes), FOREVER, dtype=np.int64)
+    first[codes.encode(roots.named["entity_id"])] = roots.named["known_at"].to_numpy()
     if own is not None:
-        named.append(_first_known(own))
+        np.minimum.at(first, codes.encode(own.ids)[own.entity], own.since)
+    contributed = _nothing()
     if acted is not None:
-        named.append(named_by(acted.rows, str(view.key)))
-    if len({str(one.schema["entity_id"]) for one in named}) > 1:
-        raise TimelineError.types(view, [str(one.schema["entity_id"]) for one in named])
-    everyone = pl.concat(named).group_by("entity_id").agg(pl.col("known_at").min())
-    codes = Codes.of(everyone["entity_id"])
-    contributed = (
-        _nothing()
-        if acted is None
-        else contributions(acted, codes, roots.pieces, key=str(view.key), time=view.time, reads=view.reads)
-    )
-    states = entity_states(codes, everyone, own, view.attributes, roots.pieces)
+        key = str(view.key)
+        owners = codes.encode(acted.rows[key])
+        np.minimum(first, named_by(acted.rows, key, owners, len(codes)), out=first)
+        pieces = coded(roots.pieces, codes)
+        contributed = contributions(acted, owners, pieces, key=key, time=view.time, reads=view.reads)
+    states = entity_states(codes, first, own, view.attributes, roots.pieces)
     return Known(view, codes, contributed, states, Columns(contributed.rows))
-
-
-def _first_known(own: Steps) -> pl.DataFrame:
-    known = pl.max_horizontal(TIMES).to_physical().alias("known_at")
-    return own.rows.lazy().select("entity_id", known).group_by("entity_id").agg(pl.col("known_at").min()).collect()
 
 
 def _shifted(part: Contributions, low: int) -> Contributions:

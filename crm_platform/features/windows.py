@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.features.axes import Axis
+from crm_platform.features.axes import Axis, stable_order
 from crm_platform.features.columns import Columns, at_rows
 from crm_platform.features.segments import Contributions
 from crm_platform.features.sums import deviation, squares_of
@@ -68,6 +68,8 @@ class Windows:
     axis: Axis
     read: Columns
     _low: Ints | None = None
+    _highs: dict[int | None, Ints] = field(default_factory=dict[int | None, Ints])
+    _by_value: dict[str, Ints] = field(default_factory=dict[str, Ints])
     _ranges: dict[int | None, Ranges] = field(default_factory=dict[int | None, Ranges])
     _timely: Ints | None = None
     _winning: dict[bool, Ints] = field(default_factory=dict[bool, Ints])
@@ -98,15 +100,25 @@ class Windows:
             name: self._shown(str(feature.column), chosen) if shows else moments.gather(positions(chosen)).cast(UTC_US)
         }
 
+    def _starts(self) -> Ints:
+        """The first moment at which each contribution can count."""
+        if self._low is None:
+            self._low = self.axis.first_at(self.known.entity, self.known.starts())
+        return self._low
+
+    def _covers(self, feature: Windowed) -> Flags:
+        """Which contributions stand in a feature's window at any moment."""
+        span = micros(feature.span)
+        if span not in self._highs:
+            self._highs[span] = self.axis.first_at(self.known.entity, self.known.ends(span))
+        return self._starts() < self._highs[span]
+
     def _in(self, feature: Windowed) -> Ranges:
         """The ranges over which contributions stand in a feature's window."""
         span = micros(feature.span)
         if span not in self._ranges:
-            if self._low is None:
-                self._low = self.axis.first_at(self.known.entity, self.known.starts())
-            high = self.axis.first_at(self.known.entity, self.known.ends(span))
-            which = np.flatnonzero(self._low < high)
-            self._ranges[span] = Ranges(which, self._low[which], high[which])
+            which = np.flatnonzero(self._covers(feature))
+            self._ranges[span] = Ranges(which, self._starts()[which], self._highs[span][which])
         return self._ranges[span]
 
     def _counts(self, ranges: Ranges) -> Ints:
@@ -164,18 +176,23 @@ class Windows:
         return at_rows(self.read.codes(column), self.known.winners[column])
 
     def _distinct(self, feature: Distinct) -> Ints:
-        codes = self._codes_of(str(feature.column))
-        ranges = self._in(feature).where(codes > 0)
-        value = codes[ranges.which]
+        """How many values have a range: the ranges of each, united where they touch, then counted."""
+        column = str(feature.column)
+        codes = self._codes_of(column)
         bits = len(self.axis).bit_length()
-        order = np.argsort((value << bits) | ranges.low, kind="stable")
-        low, high = ranges.low[order], ranges.high[order]
-        reached = np.maximum.accumulate((value[order] << bits) | high)
+        if column not in self._by_value:
+            order = stable_order((codes << bits) | self._starts())
+            self._by_value[column] = order[codes[order] > 0]
+        order = self._by_value[column]
+        order = order[self._covers(feature)[order]]
+        value, high = codes[order] << bits, self._highs[micros(feature.span)][order]
+        low = value | self._starts()[order]
+        reached = np.maximum.accumulate(value | high)
         begins = np.ones(len(low), dtype=np.bool_)
-        begins[1:] = ((value[order][1:] << bits) | low[1:]) > reached[:-1]
+        begins[1:] = low[1:] > reached[:-1]
         ends = np.append(begins[1:], True) if len(begins) else begins
-        united = Ranges(np.flatnonzero(begins), low[begins], reached[ends] & ((1 << bits) - 1))
-        return self._counts(united)
+        mask = (1 << bits) - 1
+        return self._counts(Ranges(np.flatnonzero(begins), low[begins] & mask, reached[ends] & mask))
 
     def _extreme(self, feature: Min | Max) -> pl.Series:
         codes = self._codes_of(str(feature.column))

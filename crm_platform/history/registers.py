@@ -98,6 +98,8 @@ def steps_of(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what:
     rows = version_rows(versions, fields, what)
     first, code = _entities(rows)
     known = rows.select(pl.max_horizontal(TIMES)).to_series().to_physical().to_numpy()
+    if len(first) == rows.height:
+        return _of_single_versions(rows, fields, code, known)
     order = _by_known(code, known)
     walked = np.arange(rows.height, dtype=np.int64) if order is None else order
     at, who = known[walked], code[walked]
@@ -167,6 +169,15 @@ def refuse_timeless(rows: pl.DataFrame, what: str, columns: Sequence[str]) -> No
 def writes_field(field: str) -> pl.Expr:
     """Whether a version writes a field: a full image all, a partial update those it names, a tombstone none."""
     return ~pl.col("is_tombstone") & pl.col("changed_fields").list.contains(field).fill_null(value=True)
+
+
+def _of_single_versions(rows: pl.DataFrame, fields: Sequence[str], code: Ints, known: Ints) -> Steps:
+    """The steps where every entity has one version: nothing is ever replaced, and a step is a row."""
+    winners: dict[str, Ints] = {}
+    for fields_alike, writes in _writers(rows, fields):
+        winners |= dict.fromkeys(fields_alike, code if writes.all() else np.where(writes, code, -1))
+    until = np.full(rows.height, FOREVER, dtype=np.int64)
+    return Steps(rows, rows["entity_id"], code, known, until, code, winners)
 
 
 def _entities(rows: pl.DataFrame) -> tuple[Ints, Ints]:

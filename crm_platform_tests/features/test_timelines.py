@@ -148,6 +148,17 @@ def test_partial_updates_of_an_activity_write_each_field_for_themselves():
     ]
 
 
+def test_what_a_row_holds_but_does_not_write_names_nobody():
+    acts = activities(
+        call("x", "A", at(3)),
+        row("x", at(4), deleted=True) | {"account_id": "Z"},
+        row("x", at(5), partial=True) | {"account_id": "B"},
+    )
+    found = build_timeline(COUNT, acts, since=at(4), until=at(20)).collect()
+    assert found["entity_id"].unique().to_list() == ["A"]
+    assert features_at(spine(("B", at(6)), ("Z", at(6))), COUNT, acts)["count_7d"].to_list() == [None, None]
+
+
 def test_an_explicit_null_is_written_and_an_absent_field_is_not():
     of = view(Count(), Last("channel"))
     acts = activities(
