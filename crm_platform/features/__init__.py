@@ -6,6 +6,7 @@ Nothing here opens a connection or reads a clock; what was true and known stands
 from crm_platform.features.joins import point_in_time_join
 from crm_platform.features.keyframes import with_keyframes
 from crm_platform.features.lookups import features_at
+from crm_platform.features.questions import stored_features_at
 from crm_platform.features.timelines import build_timeline
 from crm_platform.features.training import training_set
 from crm_platform.features.views import (
@@ -39,6 +40,7 @@ __all__ = [
     "build_timeline",
     "features_at",
     "point_in_time_join",
+    "stored_features_at",
     "training_set",
     "with_keyframes",
 ]

@@ -25,6 +25,8 @@ JUST_AFTER = timedelta(microseconds=1)
 VERSION = ("entity_id", "event_time", "processed_time", "source_position", "is_tombstone", "changed_fields")
 """What the kernel needs of a version beside the fields it carries."""
 
+KNOWN_DATE = pl.col("known_at").dt.date().alias("known_date")
+
 Progress = Callable[[str], None]
 
 
@@ -112,7 +114,7 @@ def build_features(
     tell(f"{table}: computing {len(open_days)} days from {open_days[0]} to {open_days[-1]}")
     steps = inputs.steps(since, until)
     framed = with_keyframes(steps, since, until, carried=_carried(lake, table, since, until))
-    stored = framed.with_columns(pl.col("known_at").dt.date().alias("known_date")).collect(engine="streaming")
+    stored = framed.with_columns(KNOWN_DATE).collect(engine="streaming")
     told = {"built_from": json.dumps(inputs.versions), "watermark": watermark.isoformat(), "source": manifest.name}
     commit = lake.replace(table, stored, days=open_days, metadata=told)
     tell(f"{table}: {stored.height} steps, {'committed' if commit else 'unchanged'}")
@@ -126,6 +128,30 @@ def build_features(
         blocked=blocked,
         built_from=inputs.versions,
     )
+
+
+def stale_from(lake: Lake, contracts: Mapping[str, Contract], view: BoundView, *, watermark: datetime) -> date | None:
+    """The earliest day whose stored steps are not what history comes to now; None if all are.
+
+    Everything is computed anew for it, so the price is that of a build. From this day on the timeline, and what was
+    trained on it, has to be built again.
+
+    Args:
+        lake: Where to look.
+        contracts: The CRM's contracts, by object.
+        view: Whose timeline.
+        watermark: Up to where it was to be built.
+    """
+    table = table_of(view)
+    inputs = _Inputs.pinned(lake, contracts, view)
+    stored = _contents(lake.scan(table)) if lake.exists(table) else None
+    first = inputs.first_day()
+    if first is None or midnight(first) > watermark:
+        return None if stored is None else stored.select(pl.col("known_date").min()).item()
+    since, until = midnight(first), watermark + JUST_AFTER
+    now = _contents(with_keyframes(inputs.steps(since, until), since, until).with_columns(KNOWN_DATE))
+    differing = now if stored is None else pl.concat([now, stored]).unique(keep="none")
+    return differing.select(pl.col("known_date").min()).item()
 
 
 def table_of(view: BoundView) -> str:
@@ -202,6 +228,14 @@ def _carried(lake: Lake, table: str, since: datetime, until: datetime) -> pl.Laz
     first = (since - JUST_AFTER).date().replace(day=1)
     before = lake.scan(table).filter(pl.col("known_date").is_between(first, since.date(), closed="left"))
     return before.drop("known_date").sort("entity_id", "known_at").group_by("entity_id", maintain_order=True).last()
+
+
+def _contents(steps: pl.LazyFrame) -> pl.DataFrame:
+    """The content of every day, whatever the order of its rows: known_date, and what tells it from any other."""
+    columns = sorted(steps.collect_schema().names())
+    row = pl.struct(columns).hash()
+    told = (pl.len().alias("rows"), row.sum().alias("content"), pl.lit(",".join(columns)).alias("columns"))
+    return steps.group_by("known_date").agg(*told).collect(engine="streaming")
 
 
 def _refuse_unbuilt(lake: Lake, inputs: _Inputs, first: date) -> None:

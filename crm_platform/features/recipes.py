@@ -48,14 +48,6 @@ class TrainingError(PermanentError):
         return cls(f"Training set {name!r} reads {table}, which does not exist yet. Materialize it first.")
 
     @classmethod
-    def beyond(cls, rows: int, last: datetime, watermark: datetime) -> "TrainingError":
-        """Says that a spine asks about what nobody can know yet."""
-        return cls(
-            f"{rows} rows of the spine ask about moments after the watermark {watermark.isoformat()}, the last about "
-            f"{last.isoformat()}. Leave them out, or wait until the days have landed."
-        )
-
-    @classmethod
     def unknown(cls, name: str, wanted: str, known: list[str]) -> "TrainingError":
         """Says that no such set is stored."""
         return cls(

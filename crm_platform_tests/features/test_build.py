@@ -8,9 +8,10 @@ import pytest
 from deltalake import DeltaTable
 
 from crm_platform.contracts import RED
-from crm_platform.features.build import UnbuiltFeaturesError, build_features, midnight
+from crm_platform.features.build import UnbuiltFeaturesError, build_features, midnight, stale_from
 from crm_platform.features.catalogue import views_for
 from crm_platform.history.errors import WindowError
+from crm_platform.lake import Lake
 from crm_platform_tests.features.scenario import (
     CONTRACTS,
     FIRST,
@@ -211,6 +212,35 @@ def test_rebuilding_a_stretch_leaves_the_files_of_all_other_days(lake):
     assert report.commit is not None
     assert report.commit.days == (date(2026, 3, 6), date(2026, 3, 13), date(2026, 3, 20))
     assert lake.files("features/lead", others) == before
+
+
+def stale(lake, watermark=WATERMARK):
+    return stale_from(lake, CONTRACTS, VIEWS["lead"], watermark=watermark)
+
+
+def test_a_timeline_is_stale_from_the_first_day_that_history_tells_otherwise(lake):
+    assert stale(lake) == date(2026, 3, 1)
+    build(lake)
+    assert stale(lake) is None
+    late = lead("L3", at(3, 6), processed=at(3, 7, 1), operation="update", status="working")
+    write(lake, "lead", [*LEADS, late])
+    assert stale(lake) == date(2026, 3, 7)
+    build(lake, date(2026, 3, 7), LAST)
+    assert stale(lake) is None
+
+
+def test_days_that_are_not_built_yet_are_stale_and_those_beyond_the_watermark_are_not(lake):
+    build(lake, FIRST, date(2026, 3, 8))
+    assert stale(lake) == date(2026, 3, 9)
+    assert stale(lake, at(3, 8, 23)) is None
+
+
+def test_a_timeline_whose_history_is_gone_is_stale_from_its_first_day(lake):
+    assert stale(Lake(lake.root + "/elsewhere")) is None
+    build(lake)
+    for name in ("lead", "activity"):
+        lake.replace(f"history/{name}", lake.scan(f"history/{name}").head(0), days=lake.days(f"history/{name}"))
+    assert stale(lake) == date(2026, 3, 1)
 
 
 def test_a_view_without_activities_is_built_from_the_entity_alone(lake):
