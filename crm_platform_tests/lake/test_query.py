@@ -9,14 +9,14 @@ import pytest
 from crm_platform.lake import Lake, query
 from crm_platform.lake.errors import TableMissingError
 
-LATE = datetime(2026, 3, 1, 23, 30, tzinfo=UTC)
+EARLY = datetime(2026, 3, 1, 0, 30, tzinfo=UTC)
 
 
 def changes(entity: str, amount: str) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "entity_id": [entity],
-            "event_time": pl.Series([LATE], dtype=pl.Datetime("us", "UTC")),
+            "event_time": pl.Series([EARLY], dtype=pl.Datetime("us", "UTC")),
             "processed_date": [date(2026, 3, 1)],
             "amount": pl.Series([Decimal(amount)], dtype=pl.Decimal(18, 2)),
         }

@@ -145,6 +145,14 @@ def test_a_day_beyond_the_sources_clock_is_no_snapshot_yet(lake, undated):
     assert (report.status, report.landed) == ("beyond", False)
 
 
+def test_a_live_export_that_ends_on_a_landed_day_changes_nothing(lake, undated):
+    take(lake, Exporting([GOOD]), undated)
+    slow = Exporting([GOOD.head(1)])
+    report = take(lake, slow, undated, day=date(2026, 3, 3), now=datetime(2026, 3, 3, 23, 59, tzinfo=UTC))
+    assert (report.day, report.status, report.rows, slow.asked) == (DAY, "present", 2, 1)
+    assert lake.version(TABLE) == 0
+
+
 def test_compatible_drift_lands_and_keeps_what_the_contract_does_not_know(lake, undated):
     report = take(lake, Exporting([GOOD.with_columns(region=pl.lit("north"))]), undated)
     assert [str(difference) for difference in report.differences] == [
