@@ -4,28 +4,27 @@ Here is the I/O around the pure functions: what is read for a window, what is re
 should build is the asset's question, which rows they hold is `derive`'s answer.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
 import polars as pl
 
 from crm_platform import landing
-from crm_platform.contracts import MERGES, QUARANTINE, Contract
+from crm_platform.contracts import MERGES, Contract
 from crm_platform.history.current import current_from
-from crm_platform.history.derive import Derived, Rules, Told, derive, rules_of
-from crm_platform.history.errors import SnapshotError, UnbuiltDayError, WindowError
+from crm_platform.history.derive import Derived, Rules, derive, rules_of
+from crm_platform.history.errors import UnbuiltDayError, WindowError
+from crm_platform.history.landed import dates, landed_changes, landed_snapshots, quarantine_rejected, unresolved
 from crm_platform.history.merges import merges_from
-from crm_platform.history.reconcile import OBSERVED, Reconciled, Snapshot
+from crm_platform.history.reconcile import OBSERVED, Reconciled
 from crm_platform.history.state import state_as_of
-from crm_platform.history.versions import CONFLICT, IDENTITY, WINNERLESS, versions_from
-from crm_platform.lake import Commit, Lake, fingerprint, first_red_day
+from crm_platform.history.versions import IDENTITY, versions_from
+from crm_platform.lake import Commit, Lake, first_red_day
 from crm_platform.sources import Manifest
 
 Progress = Callable[[str], None]
 ONE_DAY = timedelta(days=1)
-DAYS_AT_ONCE = 10
-"""Of how many days the snapshots are read together."""
 
 
 @dataclass(frozen=True)
@@ -98,14 +97,14 @@ def build_history(
     wanted = before_red(lake, covered, [f"landing/changes/{object_name}", f"landing/snapshot/{object_name}"])
     if reached is None or not wanted:
         return BuildReport(table, (), {}, lake.version(table), None, blocked=next(iter(covered), None))
-    read = _with_what_came_before(wanted, first_day, _dates(lake.days(f"landing/changes/{object_name}")))
+    read = _with_what_came_before(wanted, first_day, dates(lake.days(f"landing/changes/{object_name}")))
     _refuse_unbuilt(lake, rules, read[0])
     tell = progress or _silent
     tell(f"{table}: deriving {len(wanted)} days from {wanted[0]} to {wanted[-1]}")
     derived = _derived(lake, rules, read, reached)
     built = [day for day in read if derived.blocked is None or day < derived.blocked]
     commit = lake.replace(table, derived.versions, days=built)
-    rejected = _quarantine(lake, rules, derived.rejected)
+    rejected = quarantine_rejected(lake, contracts[object_name], derived.rejected)
     tell(f"{table}: {derived.versions.height} versions, {'committed' if commit else 'unchanged'}")
     return BuildReport(
         table=table,
@@ -146,7 +145,7 @@ def build_merges(
     window = stretch(table, days)
     histories = {name: f"history/{name}" for name in manifest.objects}
     wanted = before_red(lake, window, list(histories.values()))
-    held = sorted({day for history in histories.values() for day in _dates(lake.days(history))})
+    held = sorted({day for history in histories.values() for day in dates(lake.days(history))})
     read = _with_what_came_before(wanted, first_day, held)
     facts = pl.concat(
         merges_from(lake.scan(history, days=read, schema=contracts[name].history_schema), name)
@@ -208,7 +207,7 @@ def stale_from(
         days: Where to look; None for all days that have landed changes.
     """
     rules = rules_of(manifest, contracts[object_name])
-    looked_at = sorted(days) if days is not None else _dates(lake.days(f"landing/changes/{object_name}"))
+    looked_at = sorted(days) if days is not None else dates(lake.days(f"landing/changes/{object_name}"))
     return next(iter(_lacking(lake, rules, looked_at)), None)
 
 
@@ -257,37 +256,12 @@ def lateness(versions: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def landed_snapshots(lake: Lake, contract: Contract, days: Sequence[date], watermark: datetime) -> Iterator[Told]:
-    """The snapshots of some days that the feed has caught up with, in order.
-
-    Raises:
-        SnapshotError: A day holds rows of several exports.
-    """
-    table = f"landing/snapshot/{contract.object}"
-    landed = _dates(lake.days(table))
-    wanted = [day for day in landed if day in set(days)]
-    scanned = lake.scan(table, days=wanted, schema=contract.snapshot_schema)
-    for some in (wanted[n : n + DAYS_AT_ONCE] for n in range(0, len(wanted), DAYS_AT_ONCE)):
-        read = scanned.filter(pl.col("snapshot_date").is_in(some)).collect()
-        for day in some:
-            rows = read.filter(pl.col("snapshot_date") == day)
-            snapshot = _snapshot(table, day, rows)
-            if day == landed[0] or snapshot.finished_at <= watermark:
-                yield Told(snapshot, rows.select("entity_id", *contract.columns), is_first=day == landed[0])
-
-
-def unresolved(lake: Lake, object_name: str) -> pl.DataFrame:
-    """entity_id and processed_date of the object's rows that wait in quarantine."""
-    rows = lake.scan(f"quarantine/{object_name}", schema=QUARANTINE).filter(pl.col("resolved_by").is_null())
-    return rows.select("entity_id", "processed_date").collect()
-
-
 def _derived(lake: Lake, rules: Rules, days: list[date], watermark: datetime) -> Derived:
     contract = rules.contract
     history = f"history/{contract.object}"
-    earlier = [day for day in _dates(lake.days(history)) if day < days[0]]
+    earlier = [day for day in dates(lake.days(history)) if day < days[0]]
     return derive(
-        _landed(lake, contract, days),
+        landed_changes(lake, contract, days),
         landed_snapshots(lake, contract, days, watermark),
         rules,
         past=lake.scan(history, days=earlier, schema=contract.history_schema),
@@ -295,25 +269,18 @@ def _derived(lake: Lake, rules: Rules, days: list[date], watermark: datetime) ->
     )
 
 
-def _landed(lake: Lake, contract: Contract, days: Sequence[date]) -> pl.LazyFrame:
-    return lake.scan(f"landing/changes/{contract.object}", days=days, schema=contract.change_schema)
-
-
-def _snapshot(table: str, day: date, rows: pl.DataFrame) -> Snapshot:
-    taken = rows.select("started_at", "finished_at", "_complete", "_batch_id").unique()
-    if taken.height != 1:
-        raise SnapshotError.several(table, day, taken.height)
-    started_at, finished_at, is_complete, batch_id = taken.row(0)
-    return Snapshot(day, started_at, finished_at, is_complete, batch_id, rows.get_column("_ingested_at").item(0))
-
-
 def _lacking(lake: Lake, rules: Rules, days: Sequence[date]) -> dict[date, int]:
     """How many versions history lacks, or has too many of, on the days where it does; by day, in order."""
     contract = rules.contract
+    table = f"history/{contract.object}"
     made = versions_from(
-        _landed(lake, contract, days), contract, lists_losers=rules.list_column is not None, knowledge=rules.knowledge
+        landed_changes(lake, contract, days),
+        contract,
+        lists_losers=rules.list_column is not None,
+        knowledge=rules.knowledge,
+        past=lake.scan(table, schema=contract.history_schema),
     )
-    history = lake.scan(f"history/{contract.object}", days=days, schema=contract.history_schema)
+    history = lake.scan(table, days=days, schema=contract.history_schema)
     lacks = made.kept.join(history, on=IDENTITY, how="anti")
     has = made.rejected.join(history, on=IDENTITY, how="semi").drop("rule")
     found = pl.concat([lacks, has]).group_by("processed_date").len().sort("processed_date").collect()
@@ -323,32 +290,9 @@ def _lacking(lake: Lake, rules: Rules, days: Sequence[date]) -> dict[date, int]:
 def _refuse_unbuilt(lake: Lake, rules: Rules, first: date) -> None:
     name = rules.contract.object
     built = set(lake.days(f"history/{name}"))
-    suspects = [day for day in _dates(lake.days(f"landing/changes/{name}")) if day < first and day not in built]
+    suspects = [day for day in dates(lake.days(f"landing/changes/{name}")) if day < first and day not in built]
     for day, changes in _lacking(lake, rules, suspects).items() if suspects else ():
         raise UnbuiltDayError.before(f"history/{name}", day, first, changes)
-
-
-def _quarantine(lake: Lake, rules: Rules, rejected: pl.DataFrame) -> int:
-    """Adds what no version can be made of to the quarantine, each delivery once; returns how many changes there are."""
-    if rejected.is_empty():
-        return 0
-    name = rules.contract.object
-    days = rejected.get_column("processed_date").unique().to_list()
-    table = f"quarantine/{name}"
-    held = lake.scan(table, days=days, schema=QUARANTINE).filter(pl.col("rule").is_in([CONFLICT, WINNERLESS]))
-    broken = (
-        _landed(lake, rules.contract, days)
-        .join(rejected.lazy().select(*IDENTITY, "rule").unique(), on=IDENTITY, how="inner")
-        .sort("_ingested_at", "_batch_id")
-        .unique([*IDENTITY, "rule", "_payload"], keep="first", maintain_order=True)
-        .rename({"_payload": "payload"})
-        .join(held, on=[*IDENTITY, "rule", "payload"], how="anti")
-        .with_columns(pl.lit(None, pl.String).alias("column"), pl.lit(None, pl.String).alias("resolved_by"))
-        .select(list(QUARANTINE))
-        .collect()
-    )
-    lake.append(table, broken, token=f"history/{name}:{fingerprint(broken)}")
-    return rejected.height
 
 
 def _with_what_came_before(days: list[date], first_day: date | None, held: Sequence[date]) -> list[date]:
@@ -359,10 +303,6 @@ def _with_what_came_before(days: list[date], first_day: date | None, held: Seque
 def _rows(frame: pl.DataFrame, days: Sequence[date]) -> dict[date, int]:
     counted = dict(frame.group_by("processed_date").len().iter_rows())
     return {day: counted.get(day, 0) for day in days}
-
-
-def _dates(parts: Sequence[object]) -> list[date]:
-    return [day for day in parts if isinstance(day, date)]
 
 
 def _silent(_: str) -> None:

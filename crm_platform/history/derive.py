@@ -106,7 +106,9 @@ def derive(
         quarantined: entity_id and processed_date of the object's unresolved quarantine.
     """
     contract = rules.contract
-    made = versions_from(changes, contract, lists_losers=rules.list_column is not None, knowledge=rules.knowledge)
+    made = versions_from(
+        changes, contract, lists_losers=rules.list_column is not None, knowledge=rules.knowledge, past=past
+    )
     kept, rejected = pl.collect_all([made.kept, made.rejected])
     if rules.list_column is not None:
         kept = pl.concat([kept, _losers(kept, rules.list_column, contract, past)])

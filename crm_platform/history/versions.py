@@ -38,7 +38,12 @@ class Versions:
 
 
 def versions_from(
-    changes: pl.LazyFrame, contract: Contract, *, lists_losers: bool = False, knowledge: Knowledge = "source"
+    changes: pl.LazyFrame,
+    contract: Contract,
+    *,
+    lists_losers: bool = False,
+    knowledge: Knowledge = "source",
+    past: pl.LazyFrame | None = None,
 ) -> Versions:
     """Makes one version of all landed changes that are the same.
 
@@ -52,13 +57,14 @@ def versions_from(
         lists_losers: Whether the source shows a merge by a third id that lists the old ones; a `merge` that names no
             winner then is that third id's own birth or update.
         knowledge: `ingest` makes one version of arrivals that differ in nothing but their time of arrival.
+        past: The versions of earlier days: under `ingest`, what has arrived before is no version again.
     """
     ruled = _by_the_rules(changes.select(list(contract.history_schema)), contract, lists_losers=lists_losers)
     winnerless = (pl.col("operation") == "merge") & pl.col("merged_into").is_null()
     content = ("operation", "is_tombstone", "merged_into", "changed_fields", *contract.columns)
     sound = ruled.filter(~winnerless)
     if knowledge == "ingest":
-        sound = _first_arrivals(sound, content)
+        sound = _first_arrivals(sound, content, past)
     repeated = sound.group_by(IDENTITY).len().filter(pl.col("len") > 1).drop("len")
     told_apart = (
         sound.join(repeated, on=IDENTITY, how="semi")
@@ -181,12 +187,15 @@ def _by_the_rules(changes: pl.LazyFrame, contract: Contract, *, lists_losers: bo
     )
 
 
-def _first_arrivals(changes: pl.LazyFrame, content: Sequence[str]) -> pl.LazyFrame:
+def _first_arrivals(changes: pl.LazyFrame, content: Sequence[str], past: pl.LazyFrame | None) -> pl.LazyFrame:
     """Of arrivals that differ in nothing but when they came, the first; a missing edit time took the arrival's."""
-    edited = pl.when(pl.col("event_time") != pl.col("processed_time")).then(pl.col("event_time"))
-    return (
-        changes.with_columns(edited.alias("_edited"))
+    edited = pl.when(pl.col("event_time") != pl.col("processed_time")).then(pl.col("event_time")).alias("_edited")
+    same = ["entity_id", "source_position", "_edited", *content]
+    first = (
+        changes.with_columns(edited)
         .sort("processed_time", *PROVENANCE, nulls_last=True, maintain_order=True)
-        .unique(["entity_id", "source_position", "_edited", *content], keep="first", maintain_order=True)
-        .drop("_edited")
+        .unique(same, keep="first", maintain_order=True)
     )
+    if past is not None:
+        first = first.join(past.with_columns(edited).select(same), on=same, how="anti", nulls_equal=True)
+    return first.drop("_edited")

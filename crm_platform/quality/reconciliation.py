@@ -6,8 +6,8 @@ from datetime import date
 import polars as pl
 
 from crm_platform.contracts import Contract
-from crm_platform.history.build import landed_snapshots, unresolved
 from crm_platform.history.derive import Told, compared, rules_of
+from crm_platform.history.landed import landed_snapshots, unresolved
 from crm_platform.history.reconcile import Reconciled
 from crm_platform.lake import Lake
 from crm_platform.landing import watermark

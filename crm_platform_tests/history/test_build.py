@@ -395,6 +395,18 @@ def test_lateness_is_told_per_day(lake):
     ]
 
 
+def test_what_arrives_again_on_a_later_day_is_no_version_again_where_arrival_is_the_only_proof(lake):
+    first = change("acme", "001", "01 09:00", "01 10:00", merged_ids=["x"])
+    again = change("acme", "001", "01 09:00", "03 10:00", merged_ids=["x"])
+    land(lake, first, again)
+    by_arrival = declared(knowledge="ingest")
+    build(lake, WEEK[:2], by_arrival)
+    build(lake, WEEK[2:], by_arrival)
+    assert history(lake)["processed_time"].to_list() == [at("01 10:00")]
+    assert build(lake, WEEK, by_arrival).commit is None
+    assert stale_from(lake, by_arrival, CONTRACTS, "company") is None
+
+
 def test_an_amount_stays_exact(lake):
     land(lake, change("acme", "001", "01 09:00", revenue=Decimal("1234567890123456.78")))
     build(lake)
