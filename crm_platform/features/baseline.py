@@ -15,7 +15,8 @@ import polars as pl
 from crm_platform.contracts import PermanentError
 from crm_platform.features.joins import point_in_time_join
 from crm_platform.features.labels import LABELS
-from crm_platform.features.training import TrainingSet, keep_beside, kept_beside, timelines_of
+from crm_platform.features.shelf import TrainingSet, keep_beside, kept_beside
+from crm_platform.features.training import timelines_of
 from crm_platform.lake import Lake
 
 REPORT = "baseline.json"

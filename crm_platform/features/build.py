@@ -80,12 +80,13 @@ def build_features(
     days: Sequence[date],
     *,
     watermark: datetime,
+    first_day: date | None = None,
     progress: Progress | None = None,
 ) -> BuildReport:
     """Builds the stored timeline of a view for a stretch of days, in one commit.
 
-    It stops before the first day on which an input is red, and ends just after the watermark. The commit says which
-    version of every input it was built from.
+    It stops before the first day on which something it comes from is red, and ends just after the watermark. The commit
+    says which version of every input it was built from.
 
     Args:
         lake: Where to read and write.
@@ -94,6 +95,7 @@ def build_features(
         view: What to build.
         days: A stretch of days without gap.
         watermark: Everything known up to here is in history.
+        first_day: The first day there is; what was known before it is built with it.
         progress: Is told what is being done.
 
     Raises:
@@ -104,19 +106,20 @@ def build_features(
     tell = progress or _silent
     inputs = _Inputs.pinned(lake, contracts, view)
     window = stretch(table, days)
-    clear = before_red(lake, window, list(inputs.versions))
+    clear = before_red(lake, window, upstream_of(view.entity, view.activity))
     blocked = next((day for day in window if day not in set(clear)), None)
     open_days = [day for day in clear if midnight(day) <= watermark]
     if not open_days:
         return BuildReport(table, (), {}, lake.version(table), None, blocked, inputs.versions)
-    since, until = midnight(open_days[0]), min(midnight(open_days[-1] + ONE_DAY), watermark + JUST_AFTER)
-    _refuse_unbuilt(lake, inputs, open_days[0])
+    written = [*inputs.days_before(open_days[0]), *open_days] if open_days[0] == first_day else open_days
+    since, until = midnight(written[0]), min(midnight(open_days[-1] + ONE_DAY), watermark + JUST_AFTER)
+    _refuse_unbuilt(lake, inputs, written[0])
     tell(f"{table}: computing {len(open_days)} days from {open_days[0]} to {open_days[-1]}")
     steps = inputs.steps(since, until)
     framed = with_keyframes(steps, since, until, carried=_carried(lake, table, since, until))
     stored = framed.with_columns(KNOWN_DATE).collect(engine="streaming")
     told = {"built_from": json.dumps(inputs.versions), "watermark": watermark.isoformat(), "source": manifest.name}
-    commit = lake.replace(table, stored, days=open_days, metadata=told)
+    commit = lake.replace(table, stored, days=written, metadata=told)
     tell(f"{table}: {stored.height} steps, {'committed' if commit else 'unchanged'}")
     counted = dict(stored.group_by("known_date").len().iter_rows())
     return BuildReport(
@@ -152,6 +155,13 @@ def stale_from(lake: Lake, contracts: Mapping[str, Contract], view: BoundView, *
     now = _contents(with_keyframes(inputs.steps(since, until), since, until).with_columns(KNOWN_DATE))
     differing = now if stored is None else pl.concat([now, stored]).unique(keep="none")
     return differing.select(pl.col("known_date").min()).item()
+
+
+def upstream_of(*objects: str | None) -> list[str]:
+    """The tables whose red days stop what is made of these objects' history, now and later."""
+    named = [name for name in objects if name is not None]
+    rooms = ("landing/changes", "landing/snapshot", "history")
+    return [*(f"{room}/{name}" for name in named for room in rooms), "history/merges"]
 
 
 def table_of(view: BoundView) -> str:
@@ -195,6 +205,11 @@ class _Inputs:
         """The first day with a version of the entity or its activities, or a merge."""
         found = {day for table in self.versions for day in self.lake.days(table)}
         return min((day for day in found if isinstance(day, date)), default=None)
+
+    def days_before(self, day: date) -> list[date]:
+        """All days from the first to the one before the given one; none where history begins later."""
+        start = self.first_day() or day
+        return [start + n * ONE_DAY for n in range((day - start).days)]
 
     def _history(self, object_name: str, until: datetime) -> pl.LazyFrame:
         wanted = [column for reads in self.view.lineage.values() for name, column in reads if name == object_name]
@@ -241,8 +256,7 @@ def _contents(steps: pl.LazyFrame) -> pl.DataFrame:
 def _refuse_unbuilt(lake: Lake, inputs: _Inputs, first: date) -> None:
     table = table_of(inputs.view)
     built = set(lake.days(table))
-    start = inputs.first_day() or first
-    suspects = [day for day in (start + n * ONE_DAY for n in range((first - start).days)) if day not in built]
+    suspects = [day for day in inputs.days_before(first) if day not in built]
     if not suspects:
         return
     steps = inputs.steps(midnight(suspects[0]), midnight(first))

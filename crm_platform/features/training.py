@@ -1,39 +1,64 @@
 """Training sets: questions, what was known when they were asked, and what became of it, kept with all they came from.
 
-Here a recipe is followed over pinned tables, and the set is stored, found and built again. What decides a set stands in
-`recipes`; labels and spines in `labels`; the join in `joins`.
+Here a recipe is followed over pinned tables, and followed again. What decides a set stands in `recipes`, where sets lie
+and how a notebook opens one in `shelf`; labels and spines in `labels`; the join in `joins`.
 """
 
 import hashlib
 import io
 import json
 import logging
-import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import polars as pl
 
 from crm_platform.contracts import MERGES, RANGES, UTC_US
+from crm_platform.features.build import JUST_AFTER, midnight, upstream_of
+from crm_platform.features.catalogue import ACTIVITY
 from crm_platform.features.joins import point_in_time_join
 from crm_platform.features.labels import LABELS, label_conversions, open_spine
 from crm_platform.features.recipes import Pinned, Recipe, TrainingError, TrainingManifest, code_of, recipe_for
-from crm_platform.lake import Lake, fingerprint
+from crm_platform.features.shelf import (
+    MANIFEST,
+    TrainingSet,
+    folder_of,
+    manifest_at,
+    mark_outdated,
+    outdated_inputs,
+    pinned_versions,
+    point_to,
+    store,
+    stored_in,
+    training_set,
+    training_set_as_of,
+)
+from crm_platform.lake import Lake, fingerprint, first_red_day
 from crm_platform.sources import Manifest
 
 logger = logging.getLogger(__name__)
+
+__all__ = [
+    "MANIFEST",
+    "TrainingReport",
+    "TrainingSet",
+    "build_training_set",
+    "follow",
+    "mark_superseded",
+    "measured_lag",
+    "pinned_versions",
+    "rebuild",
+    "timelines_of",
+    "training_set",
+    "training_set_as_of",
+]
 
 KEYS = ("entity_id", "as_of")
 KNOWN = pl.max_horizontal("event_time", "processed_time")
 LIVE = ("feed", "webhook", "kafka")
 """Channels by which a live tick lands rows."""
-PARQUET = "training_set.parquet"
-MANIFEST = "manifest.json"
-SUPERSEDED = "superseded.json"
-LATEST = "latest"
 ROW_GROUP = 131_072
 
 Progress = Callable[[str], None]
@@ -41,36 +66,21 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True)
 class TrainingReport:
-    """What a build did: the set's manifest and folder, whether it was written just now, and the ids it found outdated."""
+    """What a build did.
+
+    Attributes:
+        manifest: The set's manifest.
+        path: Its folder.
+        is_new: Whether it was written just now.
+        superseded: The ids of stored sets that were found outdated.
+        blocked: The red day before which it ends, if one lies before the watermark.
+    """
 
     manifest: TrainingManifest
     path: Path
     is_new: bool
     superseded: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class TrainingSet:
-    """A stored training set.
-
-    `frame` has one row per question: entity_id, as_of, label, label_event_time, label_known_at, then the features.
-    `superseded` says which inputs have changed in the stretch that the set reads; empty if none has.
-    """
-
-    frame: pl.DataFrame
-    manifest: TrainingManifest
-    path: Path
-    superseded: tuple[str, ...]
-
-    @property
-    def features(self) -> pl.DataFrame:
-        """What a model may be given: no key, no label."""
-        return self.frame.select(list(self.manifest.features))
-
-    @property
-    def labels(self) -> pl.Series:
-        """What a model shall foresee."""
-        return self.frame.get_column(LABELS[0])
+    blocked: date | None
 
 
 def build_training_set(
@@ -84,7 +94,8 @@ def build_training_set(
 ) -> TrainingReport:
     """Builds a declared training set as far as its outcomes are known, and stores it under the hash of all it came from.
 
-    A set that is stored already is not written again. Stored sets whose inputs have since changed, in the stretch that
+    A set that is stored already is not written again. What happened on or after a red day of anything it comes from is
+    not known well enough: the set ends before. Stored sets whose inputs have since changed, in the stretch that
     they read, are marked as superseded.
 
     Args:
@@ -99,6 +110,12 @@ def build_training_set(
         TrainingError: The set is not declared, or an input does not exist.
     """
     tell = progress or _silent
+    blocked = _first_red(lake, manifest, name)
+    if blocked is not None and midnight(blocked) <= watermark:
+        tell(f"training/{name}: ends before {blocked}, which is red")
+        watermark = midnight(blocked) - JUST_AFTER
+    else:
+        blocked = None
     recipe = recipe_for(
         manifest,
         name,
@@ -117,11 +134,11 @@ def build_training_set(
         frame = follow(lake, recipe, versions)
         content = _parquet(frame)
         told = _described(identity, recipe, inputs, watermark=watermark, frame=frame, content=content)
-        _store(path, content, told)
+        store(path, content, told)
     superseded = mark_superseded(lake, name)
-    _point_to(path)
+    point_to(path)
     tell(f"training/{name}: {identity} {'written' if is_new else 'was there already'}")
-    return TrainingReport(_manifest_at(path), path, is_new, superseded)
+    return TrainingReport(manifest_at(path), path, is_new, superseded, blocked)
 
 
 def follow(lake: Lake, recipe: Recipe, versions: Mapping[str, int | None]) -> pl.DataFrame:
@@ -147,41 +164,6 @@ def rebuild(lake: Lake, manifest: TrainingManifest) -> bytes:
     return _parquet(follow(lake, manifest.recipe, pinned))
 
 
-def training_set(lake: Lake | Path | str, name: str, id: str | None = None) -> TrainingSet:  # noqa: A002  a notebook's word
-    """Opens a stored training set, for a notebook.
-
-    Args:
-        lake: The lake, or where it lies.
-        name: Such as `lead_conversion`.
-        id: Which one; None for the one that was built last.
-
-    Raises:
-        TrainingError: There is no such set.
-    """
-    folder = _folder(lake, name)
-    pointer = folder / LATEST
-    wanted = id if id is not None else pointer.read_text().strip() if pointer.exists() else None
-    if wanted is None or not (folder / wanted / MANIFEST).exists():
-        raise TrainingError.unknown(name, "at all" if wanted is None else f"with id {wanted}", _stored(folder))
-    path = folder / wanted
-    return TrainingSet(pl.read_parquet(path / PARQUET), _manifest_at(path), path, _outdated_inputs(path))
-
-
-def training_set_as_of(lake: Lake | Path | str, name: str, moment: datetime) -> TrainingSet:
-    """Opens the stored training set that knows most of what was known at a moment, and nothing later.
-
-    Raises:
-        TrainingError: Every stored set knows more than that, or there is none.
-    """
-    folder = _folder(lake, name)
-    found = [_manifest_at(folder / identity) for identity in _stored(folder)]
-    fitting = [one for one in found if one.recipe.labels_read_at <= moment]
-    if not fitting:
-        raise TrainingError.unknown(name, f"that ends by {moment.isoformat()}", [one.id for one in found])
-    valid = [one for one in fitting if not _outdated_inputs(folder / one.id)] or fitting
-    return training_set(lake, name, max(valid, key=lambda one: (one.recipe.labels_read_at, one.watermark, one.id)).id)
-
-
 def timelines_of(lake: Lake, manifest: TrainingManifest, *, until: datetime) -> dict[str, pl.LazyFrame]:
     """The timelines a stored set was joined with, by prefix, as they were then, up to a moment of the caller's choice."""
     recipe, inputs = manifest.recipe, manifest.inputs
@@ -190,45 +172,24 @@ def timelines_of(lake: Lake, manifest: TrainingManifest, *, until: datetime) -> 
     }
 
 
-def kept_beside(found: TrainingSet, file_name: str) -> bytes | None:
-    """What is kept beside a stored set under a name; None if nothing is."""
-    path = found.path / file_name
-    return path.read_bytes() if path.exists() else None
-
-
-def keep_beside(found: TrainingSet, file_name: str, content: bytes) -> None:
-    """Keeps something made from a stored set beside it, whole or not at all."""
-    _write_whole(found.path / file_name, content)
-
-
 def mark_superseded(lake: Lake, name: str) -> tuple[str, ...]:
     """Marks the stored sets whose inputs have changed in the stretch that they read; returns their ids.
 
     A set is compared with the Delta versions it pins, so that rows which only came later mark nothing.
     """
-    folder = _folder(lake, name)
+    folder = folder_of(lake, name)
     marked: list[str] = []
-    for identity in _stored(folder):
+    for identity in stored_in(folder):
         path = folder / identity
-        if (path / SUPERSEDED).exists():
+        if outdated_inputs(path):
             continue
-        kept = _manifest_at(path)
+        kept = manifest_at(path)
         changed = [table for table, pin in kept.inputs.items() if _has_changed(lake, kept.recipe, table, pin)]
         if changed:
-            _write_whole(path / SUPERSEDED, json.dumps({"inputs": changed}, indent=2).encode() + b"\n")
+            mark_outdated(path, changed)
             logger.info("training set %s/%s is superseded: %s changed", name, identity, ", ".join(changed))
             marked.append(identity)
     return tuple(marked)
-
-
-def pinned_versions(lake: Lake) -> dict[str, set[int]]:
-    """The Delta versions that stored training sets can be built again from, by table: no vacuum may take them."""
-    pinned: dict[str, set[int]] = {}
-    for path in sorted(lake.folder("training").glob(f"*/*/{MANIFEST}")):
-        for table, pin in _manifest_at(path.parent).inputs.items():
-            if pin.version is not None:
-                pinned.setdefault(table, set()).add(pin.version)
-    return pinned
 
 
 def measured_lag(lake: Lake, manifest: Manifest) -> timedelta | None:
@@ -305,6 +266,15 @@ def _has_changed(lake: Lake, recipe: Recipe, table: str, pin: Pinned) -> bool:
     return _pinned(lake, recipe, table, version).fingerprint != _pinned(lake, recipe, table, pin.version).fingerprint
 
 
+def _first_red(lake: Lake, manifest: Manifest, name: str) -> date | None:
+    """The first red day of anything a set comes from."""
+    if name not in manifest.training:
+        return None
+    canonical = manifest.training[name].object
+    tables = upstream_of(manifest.object_of(canonical), manifest.object_of(ACTIVITY))
+    return first_red_day(lake, [*tables, f"features/{canonical}"])
+
+
 def _earliest(lake: Lake, manifest: Manifest, name: str, watermark: datetime) -> datetime:
     """When the first entity became known; the watermark where none is."""
     entity = manifest.object_of(manifest.training[name].object) if name in manifest.training else None
@@ -353,51 +323,6 @@ def _parquet(frame: pl.DataFrame) -> bytes:
     out = io.BytesIO()
     frame.write_parquet(out, compression="zstd", compression_level=3, row_group_size=ROW_GROUP, statistics=True)
     return out.getvalue()
-
-
-def _store(path: Path, content: bytes, manifest: TrainingManifest) -> None:
-    """Both files appear under the id at one moment, or not at all."""
-    staged = path.parent / f".{path.name}"
-    shutil.rmtree(staged, ignore_errors=True)
-    staged.mkdir(parents=True)
-    _write_whole(staged / PARQUET, content)
-    _write_whole(staged / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
-    staged.rename(path)
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    """The file has this content once it has its name, whenever the process dies."""
-    staged = path.with_name(f".{path.name}.part")
-    with staged.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
-
-
-def _point_to(path: Path) -> None:
-    pointer = path.parent / LATEST
-    if not pointer.exists() or pointer.read_text().strip() != path.name:
-        _write_whole(pointer, f"{path.name}\n".encode())
-
-
-def _folder(lake: Lake | Path | str, name: str) -> Path:
-    """Where the sets of a name lie; nothing is made by looking."""
-    opened = lake if isinstance(lake, Lake) else Lake(lake)
-    return opened.folder("training") / name if "://" in opened.root else Path(opened.root, "training", name)
-
-
-def _stored(folder: Path) -> list[str]:
-    return sorted(path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST}"))
-
-
-def _manifest_at(path: Path) -> TrainingManifest:
-    return TrainingManifest.model_validate_json((path / MANIFEST).read_bytes())
-
-
-def _outdated_inputs(path: Path) -> tuple[str, ...]:
-    marker = path / SUPERSEDED
-    return tuple(json.loads(marker.read_bytes())["inputs"]) if marker.exists() else ()
 
 
 def _silent(_: str) -> None:

@@ -7,11 +7,10 @@ import polars as pl
 import pytest
 from deltalake import DeltaTable
 
-from crm_platform.contracts import RED
 from crm_platform.features.build import UnbuiltFeaturesError, build_features, midnight, stale_from
 from crm_platform.features.catalogue import views_for
 from crm_platform.history.errors import WindowError
-from crm_platform.lake import Lake
+from crm_platform.lake import Lake, hold
 from crm_platform_tests.features.scenario import (
     CONTRACTS,
     FIRST,
@@ -174,10 +173,12 @@ def test_days_with_a_hole_are_refused(lake):
         )
 
 
-@pytest.mark.parametrize("table", ["history/lead", "history/activity", "history/merges"])
+@pytest.mark.parametrize(
+    "table",
+    ["history/lead", "history/activity", "history/merges", "landing/snapshot/lead", "landing/changes/activity"],
+)
 def test_it_stops_before_the_first_red_day_of_an_input(lake, table):
-    red = pl.DataFrame([(table, date(2026, 3, 5), "contract", at(3, 5), "two rows", None)], schema=RED, orient="row")
-    lake.append("gate/red", red, token="red-1")
+    hold(lake, table, date(2026, 3, 5), "contract", "two rows", since=at(3, 5))
     report = build(lake)
     assert report.blocked == date(2026, 3, 5)
     assert report.days == tuple(days(FIRST, date(2026, 3, 4)))
@@ -212,6 +213,22 @@ def test_rebuilding_a_stretch_leaves_the_files_of_all_other_days(lake):
     assert report.commit is not None
     assert report.commit.days == (date(2026, 3, 6), date(2026, 3, 13), date(2026, 3, 20))
     assert lake.files("features/lead", others) == before
+
+
+def test_a_red_day_of_what_the_view_does_not_read_stops_nothing(lake):
+    hold(lake, "history/account", date(2026, 3, 5), "contract", "two rows", since=at(3, 5))
+    assert build(lake).blocked is None
+
+
+def test_what_was_known_before_the_first_day_is_built_with_it(lake, tmp_path):
+    begin = date(2026, 3, 5)
+    report = build_features(
+        lake, MANIFEST, CONTRACTS, VIEWS["lead"], days(begin, LAST), watermark=WATERMARK, first_day=begin
+    )
+    other = small_lake(tmp_path / "other")
+    build(other)
+    assert steps(lake).equals(steps(other))
+    assert report.days[0] == begin
 
 
 def stale(lake, watermark=WATERMARK):

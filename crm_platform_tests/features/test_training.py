@@ -1,6 +1,6 @@
 import hashlib
 import json
-from datetime import timedelta
+from datetime import date, timedelta
 
 import polars as pl
 import pytest
@@ -18,6 +18,7 @@ from crm_platform.features.training import (
     training_set,
     training_set_as_of,
 )
+from crm_platform.lake import hold, release
 from crm_platform_tests.features.scenario import (
     ACTIVITIES,
     CONTRACTS,
@@ -89,6 +90,25 @@ def test_the_label_says_when_it_happened_and_when_it_was_read(lake):
 def test_questions_whose_answer_is_not_in_yet_are_left_out(lake, watermark, last):
     build(lake, watermark=watermark)
     assert training_set(lake, NAME).frame["as_of"].max() == last
+
+
+@pytest.mark.parametrize("table", ["features/lead", "history/lead", "landing/snapshot/activity"])
+def test_a_set_ends_before_a_red_day_of_what_it_comes_from(lake, table):
+    hold(lake, table, date(2026, 4, 10), "leakage", "one row", since=at(4, 10))
+    report = build(lake)
+    assert report.blocked == date(2026, 4, 10)
+    assert report.manifest.watermark == at(4, 10) - US
+    assert report.manifest.recipe.last == at(3, 9)
+    release(lake, table, [date(2026, 4, 10)], resolved_at=at(4, 11))
+    again = build(lake)
+    assert (again.blocked, again.manifest.recipe.last) == (None, at(3, 16))
+
+
+def test_a_red_day_beyond_the_watermark_or_of_another_table_ends_nothing(lake):
+    hold(lake, "features/account", date(2026, 3, 10), "leakage", "one row", since=at(4, 10))
+    hold(lake, "features/lead", date(2026, 4, 16), "leakage", "one row", since=at(4, 10))
+    report = build(lake)
+    assert (report.blocked, report.manifest.watermark) == (None, WATERMARK)
 
 
 def test_an_embargo_asks_for_older_features_and_leaves_the_questions(lake):

@@ -1,0 +1,158 @@
+"""Where training sets lie: their files, the marks beside them, and how they are found again.
+
+Files under training/<name>/<id>/ of the lake's root, each written whole or not at all. What is in a set, and which sets
+are outdated, is `training`'s.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import polars as pl
+
+from crm_platform.features.labels import LABELS
+from crm_platform.features.recipes import TrainingError, TrainingManifest
+from crm_platform.lake import Lake
+
+PARQUET = "training_set.parquet"
+MANIFEST = "manifest.json"
+SUPERSEDED = "superseded.json"
+LATEST = "latest"
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A stored training set.
+
+    `frame` has one row per question: entity_id, as_of, label, label_event_time, label_known_at, then the features.
+    `superseded` says which inputs have changed in the stretch that the set reads; empty if none has.
+    """
+
+    frame: pl.DataFrame
+    manifest: TrainingManifest
+    path: Path
+    superseded: tuple[str, ...]
+
+    @property
+    def features(self) -> pl.DataFrame:
+        """What a model may be given: no key, no label."""
+        return self.frame.select(list(self.manifest.features))
+
+    @property
+    def labels(self) -> pl.Series:
+        """What a model shall foresee."""
+        return self.frame.get_column(LABELS[0])
+
+
+def training_set(lake: Lake | Path | str, name: str, id: str | None = None) -> TrainingSet:  # noqa: A002  a notebook's word
+    """Opens a stored training set, for a notebook.
+
+    Args:
+        lake: The lake, or where it lies.
+        name: Such as `lead_conversion`.
+        id: Which one; None for the one that was built last.
+
+    Raises:
+        TrainingError: There is no such set.
+    """
+    folder = folder_of(lake, name)
+    pointer = folder / LATEST
+    wanted = id if id is not None else pointer.read_text().strip() if pointer.exists() else None
+    if wanted is None or not (folder / wanted / MANIFEST).exists():
+        raise TrainingError.unknown(name, "at all" if wanted is None else f"with id {wanted}", stored_in(folder))
+    path = folder / wanted
+    return TrainingSet(pl.read_parquet(path / PARQUET), manifest_at(path), path, outdated_inputs(path))
+
+
+def training_set_as_of(lake: Lake | Path | str, name: str, moment: datetime) -> TrainingSet:
+    """Opens the stored training set that knows most of what was known at a moment, and nothing later.
+
+    Raises:
+        TrainingError: Every stored set knows more than that, or there is none.
+    """
+    folder = folder_of(lake, name)
+    found = [manifest_at(folder / identity) for identity in stored_in(folder)]
+    fitting = [one for one in found if one.recipe.labels_read_at <= moment]
+    if not fitting:
+        raise TrainingError.unknown(name, f"that ends by {moment.isoformat()}", [one.id for one in found])
+    valid = [one for one in fitting if not outdated_inputs(folder / one.id)] or fitting
+    return training_set(lake, name, max(valid, key=lambda one: (one.recipe.labels_read_at, one.watermark, one.id)).id)
+
+
+def kept_beside(found: TrainingSet, file_name: str) -> bytes | None:
+    """What is kept beside a stored set under a name; None if nothing is."""
+    path = found.path / file_name
+    return path.read_bytes() if path.exists() else None
+
+
+def keep_beside(found: TrainingSet, file_name: str, content: bytes) -> None:
+    """Keeps something made from a stored set beside it, whole or not at all."""
+    write_whole(found.path / file_name, content)
+
+
+def pinned_versions(lake: Lake) -> dict[str, set[int]]:
+    """The Delta versions that stored training sets can be built again from, by table: no vacuum may take them."""
+    pinned: dict[str, set[int]] = {}
+    for path in sorted(lake.folder("training").glob(f"*/*/{MANIFEST}")):
+        for table, pin in manifest_at(path.parent).inputs.items():
+            if pin.version is not None:
+                pinned.setdefault(table, set()).add(pin.version)
+    return pinned
+
+
+def store(path: Path, content: bytes, manifest: TrainingManifest) -> None:
+    """Both files appear under the id at one moment, or not at all."""
+    staged = path.parent / f".{path.name}"
+    shutil.rmtree(staged, ignore_errors=True)
+    staged.mkdir(parents=True)
+    write_whole(staged / PARQUET, content)
+    write_whole(staged / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
+    staged.rename(path)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """The file has this content once it has its name, whenever the process dies."""
+    staged = path.with_name(f".{path.name}.part")
+    with staged.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    staged.replace(path)
+
+
+def point_to(path: Path) -> None:
+    """Makes a set the one that is opened where no id is given."""
+    pointer = path.parent / LATEST
+    if not pointer.exists() or pointer.read_text().strip() != path.name:
+        write_whole(pointer, f"{path.name}\n".encode())
+
+
+def folder_of(lake: Lake | Path | str, name: str) -> Path:
+    """Where the sets of a name lie; nothing is made by looking."""
+    opened = lake if isinstance(lake, Lake) else Lake(lake)
+    return opened.folder("training") / name if "://" in opened.root else Path(opened.root, "training", name)
+
+
+def stored_in(folder: Path) -> list[str]:
+    """The ids of the sets that lie in a folder whole."""
+    return sorted(path.parent.name for path in folder.glob(f"[!.]*/{MANIFEST}"))
+
+
+def manifest_at(path: Path) -> TrainingManifest:
+    """What a stored set says of itself."""
+    return TrainingManifest.model_validate_json((path / MANIFEST).read_bytes())
+
+
+def mark_outdated(path: Path, inputs: Sequence[str]) -> None:
+    """Says beside a set which of its inputs are not what they were."""
+    write_whole(path / SUPERSEDED, json.dumps({"inputs": list(inputs)}, indent=2).encode() + b"\n")
+
+
+def outdated_inputs(path: Path) -> tuple[str, ...]:
+    """Which inputs of a stored set are known not to be what they were."""
+    marker = path / SUPERSEDED
+    return tuple(json.loads(marker.read_bytes())["inputs"]) if marker.exists() else ()
