@@ -59,6 +59,7 @@ def at_rows(values: Ints, winners: Ints) -> Ints:
     """Numbers at rows; 0 at row -1."""
     if not len(values):
         return np.zeros(len(winners), dtype=np.int64)
-    found = values[winners]
-    found[winners < 0] = 0
+    found = np.take(values, winners, mode="wrap")
+    if len(winners) and winners.min() < 0:
+        found[winners < 0] = 0
     return found

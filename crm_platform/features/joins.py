@@ -14,7 +14,7 @@ from crm_platform.contracts import UTC_US
 from crm_platform.features.axes import Axis
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.windows import MICROSECOND
-from crm_platform.history.codes import ABSENT, Codes, Ints
+from crm_platform.history.codes import ABSENT, Codes, Ints, positions
 from crm_platform.history.registers import VersionsError
 
 Timeline = pl.DataFrame | pl.LazyFrame
@@ -81,21 +81,37 @@ def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Time
     if schema["entity_id"] != keys.dtype and keys.null_count() < len(keys):
         raise SpineError.key_type(keys.name, keys.dtype, schema["entity_id"])
     latest = int(moment.max()) if len(moment) else 0
-    steps = (
-        lazy.filter(pl.col("entity_id").is_not_null(), pl.col("known_at") <= pl.lit(latest, pl.Int64).cast(UTC_US))
-        .sort("entity_id", "known_at", maintain_order=True)
-        .collect()
-    )
-    ids = steps["entity_id"].unique(maintain_order=True)
-    entity = steps["entity_id"].rle_id().to_numpy().astype(np.int64)
-    axis = Axis(entity, steps["known_at"].to_physical().to_numpy(), len(ids))
-    asked = Codes(ids).encode(keys.cast(ids.dtype))
+    steps = lazy.filter(pl.col("known_at") <= pl.lit(latest, pl.Int64).cast(UTC_US)).collect()
+    codes = Codes(keys.cast(schema["entity_id"]).unique().drop_nulls().sort())
+    axis, rows = _sorted(steps, codes)
+    asked = codes.encode(keys.cast(schema["entity_id"]))
     known = asked != ABSENT
     row = np.full(len(keys), -1, dtype=np.int64)
-    row[known] = axis.last_by(asked[known], moment[known])
+    found = axis.last_by(asked[known], moment[known])
+    row[known] = found if rows is None or not len(rows) else np.where(found < 0, -1, rows[found])
     if oldest is not None and steps.height:
         news = steps["changed_at" if "changed_at" in schema else "known_at"].to_physical().to_numpy()
         row = np.where((row >= 0) & (news[row] >= oldest), row, -1)
-    place = pl.Series(row)
+    place = positions(row)
     added = [name for name in schema if name not in ADDED_NEVER]
-    return steps.select(pl.col(added).gather(place.set(place < 0, None))) if added else pl.DataFrame()
+    return steps.select(pl.col(added).gather(place)) if added else pl.DataFrame()
+
+
+def _sorted(steps: pl.DataFrame, codes: Codes) -> tuple[Axis, Ints | None]:
+    """The steps of the entities asked about as an axis, and their rows; None where these are all rows as they stand.
+
+    Entities are read once per run of rows, so that a timeline sorted by them costs next to nothing.
+    """
+    ids, known = steps["entity_id"], steps["known_at"].to_physical().to_numpy()
+    run = ids.rle_id().to_numpy().astype(np.int64)
+    first = np.flatnonzero(np.diff(run, prepend=-1))
+    entity = codes.encode(ids.gather(pl.Series(first)))[run] if len(run) else run
+    rows: Ints | None = None
+    if len(entity) and entity.min() < 0:
+        rows = np.flatnonzero(entity >= 0)
+        entity, known = entity[rows], known[rows]
+    if ((entity[1:] < entity[:-1]) | ((entity[1:] == entity[:-1]) & (known[1:] < known[:-1]))).any():
+        order = np.lexsort((known, entity))
+        rows = order if rows is None else rows[order]
+        entity, known = entity[order], known[order]
+    return Axis(entity, known, len(codes)), rows

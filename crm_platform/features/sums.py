@@ -5,6 +5,7 @@ taken away again leaves nothing behind. Which numbers count where is the caller'
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -62,6 +63,16 @@ class Amounts:
     is_given: Flags
     whole: Ints | None = None
 
+    @cached_property
+    def given(self) -> Ints:
+        """1 where there is a number, else 0."""
+        return self.is_given.astype(np.int64)
+
+    @cached_property
+    def squares(self) -> list[Ints]:
+        """The numbers' squares in pieces, where they may be squared."""
+        return squares_of(self)
+
     def total(self, sums: list[Ints]) -> pl.Series:
         """Sums of the pieces, as numbers."""
         whole = whole_numbers(sums)
@@ -75,7 +86,7 @@ class Amounts:
         return self._as_float(whole_numbers(sums)) / (n.set(n == 0, None) * 10**self.digits)
 
     def _as_float(self, whole: pl.Series) -> pl.Series:
-        return whole.cast(pl.Float64) * 2.0**-self.shift
+        return _halved(whole.cast(pl.Float64), self.shift)
 
 
 def amounts_of(column: pl.Series, *, squarable: bool = False) -> Amounts:
@@ -137,7 +148,12 @@ def deviation(amounts: Amounts, sums: list[Ints], squares: list[Ints], counts: I
     around = (square - centre * (total + rest)).cast(pl.Float64) - rest.cast(pl.Float64) ** 2 / told
     variance = around / (told - 1)
     variance = variance.set(variance < 0, 0.0)
-    return variance.sqrt() * (2.0**-amounts.shift / 10**amounts.digits)
+    return _halved(variance.sqrt() / 10**amounts.digits, amounts.shift)
+
+
+def _halved(column: pl.Series, times: int) -> pl.Series:
+    """A column over 2^times, in two strides, as one would leave the range of floating-point numbers."""
+    return column * 2.0 ** -(times // 2) * 2.0 ** -(times - times // 2)
 
 
 def whole_numbers(limbs: list[Ints]) -> pl.Series:
@@ -206,7 +222,7 @@ def _of_floats(column: pl.Series, given: Flags, *, squarable: bool) -> Amounts:
     room = COARSE_BITS + -highest // COARSE_STEP * COARSE_STEP
     if not squarable:
         room = SUM_BITS - len(values).bit_length() - highest
-    shift = min(-finest, room, 1000)
+    shift = min(-finest, room)
     scaled = np.rint(np.ldexp(values, shift))
     width = highest + shift
     if width <= COARSE_BITS:

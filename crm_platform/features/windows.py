@@ -15,7 +15,7 @@ from crm_platform.contracts import UTC_US
 from crm_platform.features.axes import Axis, stable_order
 from crm_platform.features.columns import Columns, at_rows
 from crm_platform.features.segments import Contributions
-from crm_platform.features.sums import deviation, squares_of
+from crm_platform.features.sums import deviation
 from crm_platform.features.views import (
     Count,
     Distinct,
@@ -69,6 +69,7 @@ class Windows:
     read: Columns
     _low: Ints | None = None
     _highs: dict[int | None, Ints] = field(default_factory=dict[int | None, Ints])
+    _read: dict[int, Ints] = field(default_factory=dict[int, Ints])
     _by_value: dict[str, Ints] = field(default_factory=dict[str, Ints])
     _ranges: dict[int | None, Ranges] = field(default_factory=dict[int | None, Ranges])
     _timely: Ints | None = None
@@ -146,8 +147,11 @@ class Windows:
         return np.where(chosen < 0, -1, winners[chosen]) if len(winners) else chosen
 
     def _at(self, values: list[Ints], column: str) -> list[Ints]:
-        """Numbers of all versions, as each contribution shows them."""
-        return [at_rows(one, self.known.winners[column]) for one in values]
+        """Numbers of all versions, as each contribution shows them; read once for all windows."""
+        for one in values:
+            if id(one) not in self._read:
+                self._read[id(one)] = at_rows(one, self.known.winners[column])
+        return [self._read[id(one)] for one in values]
 
     def _sums(self, feature: Sum) -> dict[str, pl.Series]:
         amounts, ranges = self.read.amounts(str(feature.column)), self._in(feature)
@@ -164,16 +168,16 @@ class Windows:
     def _moments(self, feature: Mean | Std) -> pl.Series:
         column = str(feature.column)
         amounts = self.read.amounts(column, squarable=isinstance(feature, Std))
-        (given,) = self._at([amounts.is_given.astype(np.int64)], column)
+        (given,) = self._at([amounts.given], column)
         ranges = self._in(feature).where(given > 0)
         counts, sums = self._counts(ranges), self._totals(ranges, self._at(amounts.limbs, column))
         if isinstance(feature, Mean):
             return amounts.mean(sums, counts)
-        return deviation(amounts, sums, self._totals(ranges, self._at(squares_of(amounts), column)), counts)
+        return deviation(amounts, sums, self._totals(ranges, self._at(amounts.squares, column)), counts)
 
     def _codes_of(self, column: str) -> Ints:
         """A column's values as numbers in their own order; 0 for null."""
-        return at_rows(self.read.codes(column), self.known.winners[column])
+        return self._at([self.read.codes(column)], column)[0]
 
     def _distinct(self, feature: Distinct) -> Ints:
         """How many values have a range: the ranges of each, united where they touch, then counted."""

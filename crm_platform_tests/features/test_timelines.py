@@ -82,6 +82,11 @@ def test_a_future_dated_activity_counts_once_it_has_taken_place_and_is_news_then
     assert changed(COUNT, acts) == [(at(2), at(2)), (at(6), at(6)), (at(13), at(6))]
 
 
+def test_a_future_dated_activity_said_again_at_its_very_instant_is_news_all_the_same():
+    acts = activities(call("x", "A", at(6), at(2)), call("x", "A", at(6)))
+    assert changed(COUNT, acts) == [(at(2), at(2)), (at(6), at(6)), (at(13), at(6))]
+
+
 def test_a_cancelled_future_date_never_counts():
     acts = activities(call("x", "A", at(6), at(2)), row("x", at(4), account_id="A", occurred_at=None))
     assert steps(COUNT, acts) == [(at(2), 0)]

@@ -198,6 +198,10 @@ def test_any_order_of_delivery_gives_the_same_timeline(told_frames):
     whole = build_timeline(view, activities, merges, versions=versions).collect()
     shuffled = [frame.sample(fraction=1.0, shuffle=True, seed=3) for frame in told_frames]
     assert build_timeline(view, shuffled[0], shuffled[1], versions=shuffled[2]).collect().equals(whole)
+    order = ["entity_id", "event_time", "processed_time", "source_position"]
+    for columns in (order, order[:1], order[1:]):
+        acts, own = (frame.sort(columns) for frame in (activities, versions))
+        assert build_timeline(view, acts, merges, versions=own).collect().equals(whole)
 
 
 def test_keyframes_change_no_answer(them, told_frames):
