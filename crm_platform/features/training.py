@@ -23,6 +23,7 @@ from crm_platform.features.labels import LABELS, label_conversions, open_spine
 from crm_platform.features.recipes import Pinned, Recipe, TrainingError, TrainingManifest, code_of, recipe_for
 from crm_platform.features.shelf import (
     MANIFEST,
+    PARQUET,
     TrainingSet,
     folder_of,
     manifest_at,
@@ -42,6 +43,7 @@ logger = logging.getLogger(__name__)
 
 __all__ = [
     "MANIFEST",
+    "PARQUET",
     "TrainingReport",
     "TrainingSet",
     "build_training_set",
