@@ -57,6 +57,7 @@ def misbehaving_crm() -> Iterator[Misbehaving]:
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        timeout = 10
 
         def answer(self) -> None:
             parts = urlsplit(self.path)
@@ -82,7 +83,7 @@ def misbehaving_crm() -> Iterator[Misbehaving]:
             """Says nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
+    server.daemon_threads = False  # closing the server waits for its answers, so that no socket outlives the test
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     crm.base_url = f"http://127.0.0.1:{server.server_address[1]}"
