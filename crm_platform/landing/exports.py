@@ -18,6 +18,8 @@ from crm_platform.landing.typed import TEXT_KIND, typed
 from crm_platform.sources import ExportFile
 
 _EXTRA = "_extra"
+_PAYLOAD = "_payload"
+"""Names that no contract's column and hardly any delivered one has."""
 _NOTHING = pl.lit(None, dtype=pl.String())
 
 
@@ -70,11 +72,12 @@ def snapshot_rows(parts: Sequence[Part], contract: Contract, export: ExportFile,
         pl.concat(taken).with_row_index("row").with_columns(_twice(contract.key), *_times(export), *arrival.provenance)
     )
     sound = rows.filter(pl.col("faults").list.len() == 0)
-    landed = sound.select("row", *(pl.col(name).cast(dtype) for name, dtype in contract.snapshot_schema.items()))
-    checked = contract.check(landed.drop("row"), "snapshot")
+    own = {name: f"value:{name}" for name in contract.columns}
+    landed = sound.select(pl.col(own.get(n, n)).cast(dtype).alias(n) for n, dtype in contract.snapshot_schema.items())
+    checked = contract.check(landed, "snapshot")
     broken = (
         checked.failures.with_columns(
-            landed.get_column("row").gather(checked.failures.get_column("row")).alias("row"),
+            sound.get_column("row").gather(checked.failures.get_column("row")).alias("row"),
             pl.concat_str("rule", pl.lit(": "), "column").alias("fault"),
         )
         .group_by("row")
@@ -106,21 +109,21 @@ def _taken(part: Part, contract: Contract) -> pl.DataFrame:
     extra = [name for name in part.delivered.columns if name not in contract.columns]
     if part.lines is not None:
         told = json_fields(part.lines, contract.columns)
-        held = pl.concat([told, part.lines.alias("payload").to_frame(), part.delivered.select(extra)], how="horizontal")
+        held = pl.concat([told, part.lines.alias(_PAYLOAD).to_frame(), part.delivered.select(extra)], how="horizontal")
         takes = {n: typed(pl.col(f"text:{n}"), pl.col(f"kind:{n}"), contract.schema[n]) for n in contract.columns}
         broken = pl.when(~pl.col("is_object")).then(pl.lit("malformed: line"))
     else:
         lists = [name for name, dtype in contract.schema.items() if isinstance(dtype, pl.List)]
-        held = _lists_read(part.delivered, lists).with_columns(_as_json(part.delivered.columns).alias("payload"))
+        held = _lists_read(part.delivered, lists).with_columns(_as_json(part.delivered.columns).alias(_PAYLOAD))
         takes = {name: _take(name, held, contract.schema[name]) for name in contract.columns}
         broken = _NOTHING
     faults = [pl.concat_str(fault, pl.lit(f": {name}")) for name, (_, fault) in takes.items()]
     return held.select(
-        *(value.cast(contract.schema[name]).alias(name) for name, (value, _) in takes.items()),
+        *(value.cast(contract.schema[name]).alias(f"value:{name}") for name, (value, _) in takes.items()),
         (_as_json(extra) if extra else _NOTHING).alias(_EXTRA),
         pl.concat_list(broken, *faults).list.drop_nulls().alias("faults"),
-        "payload",
-    ).with_columns(pl.col(contract.key).cast(pl.String).alias("entity_id"))
+        pl.col(_PAYLOAD).alias("payload"),
+    ).with_columns(pl.col(f"value:{contract.key}").cast(pl.String).alias("entity_id"))
 
 
 def _as_json(names: list[str]) -> pl.Expr:
@@ -170,7 +173,7 @@ def _may_cast(found: pl.DataType, wanted: pl.DataType) -> bool:
 
 def _twice(key: str) -> pl.Expr:
     """The faults, with one more for every row whose key an earlier row has."""
-    again = pl.col(key).is_not_null() & ~pl.col(key).is_first_distinct()
+    again = pl.col("entity_id").is_not_null() & ~pl.col("entity_id").is_first_distinct()
     repeated = pl.when(again).then(pl.lit(f"duplicate_key: {key}")).otherwise(_NOTHING)
     return pl.concat_list("faults", repeated).list.drop_nulls().alias("faults")
 

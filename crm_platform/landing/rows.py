@@ -56,10 +56,10 @@ def landed_rows(raw: pl.DataFrame, contract: Contract, arrival: Arrival) -> Land
         *(pl.when(f"writes:{name}").then(value).alias(f"value:{name}") for name, (value, _) in takes.items()),
     ).with_columns(_faults(contract))
     sound = told.filter(pl.col("faults").list.len() == 0)
-    renamed = sound.drop(name for name in names if name in sound.columns).rename({f"value:{n}": n for n in names})
-    landed = renamed.select("row", *(pl.col(name).cast(dtype) for name, dtype in contract.change_schema.items()))
-    checked = contract.check(landed.drop("row"), "change")
-    broken = _broken(checked.failures, landed.get_column("row"))
+    own = {name: f"value:{name}" for name in names}
+    landed = sound.select(pl.col(own.get(n, n)).cast(dtype).alias(n) for n, dtype in contract.change_schema.items())
+    checked = contract.check(landed, "change")
+    broken = _broken(checked.failures, sound.get_column("row"))
     refused = pl.concat(
         [
             told.filter(pl.col("faults").list.len() > 0),

@@ -324,3 +324,22 @@ def test_no_row_is_ever_lost(rows):
     assert sorted(kept, key=int) == [str(number) for number in range(len(rows))]
     assert landed.good.schema == DEAL.change_schema
     assert landed.refused.get_column("rule").null_count() == 0
+
+
+def test_an_object_may_call_its_columns_as_the_envelope_calls_its_own():
+    class Odd(ObjectModel):
+        """Names that a raw change has too."""
+
+        id: Text = field("Key.", key=True)
+        payload: Text = field("A payload.")
+        fields: int = field("Fields.")
+        error: Text = field("An error.", nullable=True)
+        place: int = field("A row.", ge=0)
+
+    fields = {"id": "d1", "payload": "p", "fields": 3, "error": "none", "place": 5}
+    raw = pl.DataFrame([change(fields), change(fields | {"place": -1})], schema=RAW_CHANGE, orient="row")
+    landed = landed_rows(raw, Contract("test", "odd", Odd), ARRIVAL)
+    assert landed.good.select("id", "payload", "fields", "error", "place", "_payload").rows() == [
+        ("d1", "p", 3, "none", 5, "{}")
+    ]
+    assert landed.refused.get_column("rule").to_list() == ["greater_than_or_equal_to(0): place"]

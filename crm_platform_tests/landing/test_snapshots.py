@@ -374,3 +374,20 @@ def test_the_times_of_an_export_are_those_it_says(tmp_path):
         Arrival("b", "snapshot", END, REAL),
     )
     assert whole.good.equals(partial)
+
+
+def test_an_object_may_call_its_columns_as_we_call_our_own(lake, undated):
+    class Odd(ObjectModel):
+        """Names that landing uses for itself while it works."""
+
+        id: Text = field("Key.", key=True)
+        payload: Text = field("A payload.")
+        faults: int = field("Faults.", ge=0)
+
+    frame = pl.DataFrame({"id": ["a", "b"], "payload": ["x", "y"], "faults": [1, -1]})
+    report = take(lake, Exporting([frame]), undated, contract=Contract("test", "odd", Odd))
+    assert (report.rows, report.refused) == (1, 1)
+    assert lake.scan("landing/snapshot/odd").select("entity_id", "id", "payload", "faults").collect().rows() == [
+        ("a", "a", "x", 1)
+    ]
+    assert lake.scan("quarantine/odd").select("payload").collect().item() == '{"id":"b","payload":"y","faults":-1}'
