@@ -382,19 +382,14 @@ def test_leap_days_and_clock_changes_are_days_like_others():
 def test_money_is_exact_over_a_million_activities():
     rows = 1_000_000
     cents = np.random.default_rng(3).integers(-(10**17), 10**17, rows)
-    frame = pl.DataFrame(
-        {
-            "entity_id": pl.int_range(rows, eager=True).cast(pl.String),
-            "event_time": pl.Series([at(1)] * rows).cast(UTC_US),
-            "account_id": ["A"] * rows,
-            "occurred_at": pl.Series([at(1)] * rows).cast(UTC_US),
-            "amount": pl.Series(cents)
-            .cast(pl.String)
-            .str.zfill(18)
-            .str.replace(r"(..)$", ".$1")
-            .cast(pl.Decimal(18, 2)),
-        }
-    ).with_columns(pl.col("event_time").alias("processed_time"))
+    frame = pl.select(
+        pl.int_range(rows).alias("entity_id"),
+        pl.lit(at(1), UTC_US).alias("event_time"),
+        pl.lit(at(1), UTC_US).alias("processed_time"),
+        pl.lit("A").alias("account_id"),
+        pl.lit(at(1), UTC_US).alias("occurred_at"),
+        (pl.lit(pl.Series(cents)).cast(pl.Decimal(38, 2)) / 100).cast(pl.Decimal(38, 2)).alias("amount"),
+    )
     found = build_timeline(view(Sum("amount", window="30d")), frame).collect()["amount_sum_30d"]
     total = Decimal(sum(cents.tolist())) / 100
     assert found.to_list() == [total, Decimal("0.00")]
