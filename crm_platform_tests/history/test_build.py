@@ -303,7 +303,7 @@ def test_a_snapshot_waits_for_the_watermark(lake):
 
 
 def test_a_snapshot_that_lacks_too_much_stops_the_build_before_its_day(lake):
-    land(lake, CREATED, BOREAL, CEDAR, change("acme", "099", "06 08:00", changed_fields=["name"], name="Late"))
+    land(lake, CREATED, BOREAL, CEDAR, change("acme", "099", "05 08:00", changed_fields=["name"], name="Late"))
     export(lake, 2, [{"entity_id": "acme", "name": "Acme", "owner_id": "mia"}])
     export(lake, 5, [{"entity_id": "acme", "name": "Acme", "owner_id": "mia", "modified_at": at("01 09:00")}])
     report = build(lake)
@@ -315,9 +315,9 @@ def test_a_snapshot_that_lacks_too_much_stops_the_build_before_its_day(lake):
 
 
 def test_a_key_with_a_row_in_quarantine_is_not_taken_for_deleted(lake):
-    land(lake, CREATED, BOREAL, *QUARREL)
+    quarrel = [change("delta", "012", "05 00:10", name=name) for name in ("Delta", "Delta GmbH")]
+    land(lake, CREATED, BOREAL, *quarrel)
     export(lake, 2, [{"entity_id": name} for name in ("acme", "boreal", "delta")])
-    export(lake, 4, [])
     export(
         lake, 5, [{"entity_id": "acme", "name": "Acme", "owner_id": "mia"}, {"entity_id": "boreal", "name": "Boreal"}]
     )
@@ -366,6 +366,19 @@ def test_a_snapshot_that_lists_old_ids_merges_them_too(lake):
         ("boreal", "union", at("04 01:00")),
     ]
     assert build(lake, WEEK[2:], LISTED).commit is None
+
+
+def test_a_snapshots_list_and_a_streams_list_do_not_depend_on_the_windows(lake):
+    export(lake, 2, [{"entity_id": "union", "merged_ids": ["acme"]}])
+    land(lake, change("union", "020", "04 10:00", changed_fields=["merged_ids"], merged_ids=["acme"]))
+    build(lake, WEEK[:3], LISTED)
+    build(lake, WEEK[3:], LISTED)
+    merged = history(lake).filter(pl.col("operation") == "merge")
+    assert merged.select("event_time", "processed_time").rows() == [
+        (at("01 00:00"), at("02 01:00")),
+        (at("04 10:00"), at("04 10:00")),
+    ]
+    assert build(lake, WEEK, LISTED).commit is None
 
 
 @settings(max_examples=12, deadline=None)

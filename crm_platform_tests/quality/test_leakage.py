@@ -150,6 +150,22 @@ def test_sql_from_the_definitions_and_the_kernel_come_to_the_same(seed):
     assert found.rows() == []
 
 
+def test_of_a_merge_and_an_unmerge_at_one_instant_both_count_the_merge():
+    quiet = life(0)
+    tie = {"loser_id": "a", "event_time": START, "processed_time": START}
+    inputs = Inputs(
+        VIEW,
+        quiet.activities,
+        pl.LazyFrame([tie | {"winner_id": "b"}, tie | {"winner_id": None}], schema=MERGE),
+        quiet.versions,
+    )
+    steps = build_timeline(VIEW, inputs.activities, inputs.merges, versions=inputs.versions).collect()
+    asked = questions(steps)
+    found = opinion(inputs, asked)
+    assert differing(found, steps.lazy(), judged(VIEW)).rows() == []
+    assert found.filter(pl.col("entity_id") == "a", pl.col("as_of") >= START)["is_deleted"].all()
+
+
 def test_everything_but_the_moment_since_which_something_holds_has_a_second_opinion():
     assert sorted(set(VIEW.columns) - set(judged(VIEW))) == ["owner_id_since"]
 
