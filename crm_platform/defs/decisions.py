@@ -39,18 +39,9 @@ def release_rows(config: Path | None, object_name: str, by: str) -> str:
     platform = Platform.from_settings(load_settings(config))
     platform.manifest.spec(object_name)
     lake = platform.lake()
-    report = release_quarantined(lake, platform.manifest, platform.contracts[object_name], by=by)
-    audit(
-        lake,
-        actor=by,
-        action="quarantine.release",
-        subject=f"quarantine/{object_name}",
-        detail={"released": report.released, "waiting": report.waiting},
-    )
-    return (
-        f"{report.released} rows of {object_name} released, {report.waiting} still wait. "
-        f"Materialize history/{object_name} from {report.first_day or 'the day they belong to'} on."
-    )
+    report = release_quarantined(lake, platform.manifest, platform.contracts, object_name, released_by=by)
+    told = f"{report.released} rows of {object_name} released, {report.refused} still break their contract."
+    return told + (f" Now run: crm-platform rebuild --from {report.days[0]}" if report.days else "")
 
 
 def _waiting(lake: Lake, object_name: str) -> pl.DataFrame:

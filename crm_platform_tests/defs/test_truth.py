@@ -48,9 +48,7 @@ def test_history_shows_what_was_true_and_known_at_a_thousand_random_pairs(built)
     }
     wrong, answers = [], Counter()
     for probe in truth.probes(PAIRS, until=config.opening_head):
-        expected = truth.at(
-            probe.object, probe.entity_id, event_time=probe.event_time, commit_time=probe.commit_time
-        )
+        expected = truth.at(probe.object, probe.entity_id, event_time=probe.event_time, commit_time=probe.commit_time)
         found = shown(histories[probe.object], probe)
         alive = expected is not None and not expected.is_deleted
         answers["alive" if alive else "dead or unknown"] += 1

@@ -1,0 +1,133 @@
+"""What the code location holds: every asset, check, job, sensor and schedule, loaded without network or environment."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from crm_platform.defs.assembly import build_defs
+from crm_platform.defs.settings import load_settings
+
+ROOT = Path(__file__).parents[2]
+OBJECTS = ("account", "activity", "contact", "lead", "opportunity", "owner")
+VIEWS = ("account", "contact", "lead", "opportunity")
+
+
+@pytest.fixture(scope="module")
+def repository():
+    return build_defs(load_settings(ROOT / "crm_platform.yaml")).get_repository_def()
+
+
+@pytest.fixture(scope="module")
+def specs(repository):
+    graph = repository.asset_graph
+    return {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+
+
+def test_every_table_has_its_asset_in_its_group(specs):
+    expected = {f"landing/changes/{name}": "landing" for name in OBJECTS}
+    expected |= {f"landing/snapshot/{name}": "landing" for name in OBJECTS}
+    expected |= {f"history/{name}": "history" for name in (*OBJECTS, "merges")}
+    expected |= {f"current/{name}": "history" for name in OBJECTS}
+    expected |= {f"features/{name}": "features" for name in VIEWS}
+    expected |= {"training/lead_conversion": "training", "maintenance": "maintenance"}
+    assert {key: node.group_name for key, node in specs.items()} == expected
+
+
+def test_assets_written_by_window_run_as_one_run_over_daily_partitions(specs):
+    by_window = {key for key, node in specs.items() if node.partitions_def is not None}
+    assert by_window == {key for key in specs if not key.startswith(("current", "training", "maintenance"))}
+    for key in by_window:
+        assert specs[key].backfill_policy == dg.BackfillPolicy.single_run(), key
+        assert len(specs[key].partitions_def.get_partition_keys()) == 60, key
+
+
+def test_everything_has_an_owner_a_description_and_its_kinds(specs):
+    for key, node in specs.items():
+        assert node.owners == ["team:data-platform"], key
+        assert len(node.description) > 20, key
+        assert "delta" in node.kinds or "parquet" in node.kinds, key
+
+
+def test_history_depends_on_what_landed_and_on_its_own_yesterday(specs):
+    parents = {key.to_user_string() for key in specs["history/lead"].parent_keys}
+    assert parents == {"landing/changes/lead", "landing/snapshot/lead", "history/lead"}
+
+
+def test_features_depend_on_histories_merges_and_their_own_yesterday(specs):
+    parents = {key.to_user_string() for key in specs["features/lead"].parent_keys}
+    assert parents == {"history/lead", "history/activity", "history/merges", "features/lead"}
+
+
+def test_columns_tell_their_type_meaning_and_pii_and_where_they_come_from(specs):
+    metadata = specs["history/lead"].metadata
+    columns = {column.name: column for column in metadata["dagster/column_schema"].columns}
+    assert columns["email"].tags == {"pii": "email"}
+    assert columns["status"].description == "How far they have come."
+    deps = metadata["dagster/column_lineage"].deps_by_column["status"]
+    assert [(dep.asset_key.to_user_string(), dep.column_name) for dep in deps] == [("landing/changes/lead", "status")]
+    lineage = specs["features/lead"].metadata["dagster/column_lineage"].deps_by_column
+    assert ("history/activity", "lead_id") in {
+        (dep.asset_key.to_user_string(), dep.column_name) for dep in lineage["count_7d"]
+    }
+
+
+def test_every_check_has_a_section_in_the_runbook(repository):
+    sections = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE))
+    names = {key.name for key in repository.asset_graph.asset_check_keys}
+    assert names - sections == set()
+    assert len(names) == 13
+
+
+def test_the_leakage_checks_and_those_of_history_hold_later_data_back(repository):
+    checks = {key: repository.asset_graph.get(key) for key in repository.asset_graph.asset_check_keys}
+    blocking = {key.name for key, node in checks.items() if node.blocking}
+    assert blocking == {
+        "contract", "duplicates", "leakage", "leakage_planted", "leakage_recomputed", "leakage_truncation",
+        "missing_days", "offset_gaps", "reconciliation", "schema_drift",
+    }  # fmt: skip
+
+
+def test_jobs_sensors_and_schedules_are_there(repository):
+    names = {job.name for job in repository.get_all_jobs()}
+    assert {"everything", "increment", "rebuild", "nightly_snapshots"} <= names
+    assert {sensor.name for sensor in repository.sensor_defs} == {"new_changes", "failed_checks"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {"nightly_snapshots"}
+
+
+def test_definitions_load_with_an_empty_environment_and_no_network(tmp_path):
+    code = (
+        "import socket\n"
+        "def refuse(*_, **__): raise OSError('no network here')\n"
+        "socket.socket.connect = socket.create_connection = refuse\n"
+        "import crm_platform.definitions as d\n"
+        "print(len(d.defs.resolve_asset_graph().get_all_asset_keys()))\n"
+    )
+    (tmp_path / "crm_platform.yaml").write_text((ROOT / "crm_platform.yaml").read_text())
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"]},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.strip() == str(6 * 4 + 1 + 4 + 2)
+    assert list(tmp_path.iterdir()) == [tmp_path / "crm_platform.yaml"]
+
+
+def test_a_recorded_log_has_no_snapshots_and_its_views_say_what_they_leave_out(tmp_path):
+    log = ROOT / "data/samples/bottlecrm/events.jsonl.gz"
+    path = tmp_path / "crm_platform.yaml"
+    path.write_text(
+        f"source: bottlecrm\nlake: lake\nfirst_day: 2026-01-05\nlast_day: 2026-05-04\nconnection: {{log: '{log}'}}\n"
+    )
+    graph = build_defs(load_settings(path)).resolve_asset_graph()
+    keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
+    assert not any(key.startswith("landing/snapshot") for key in keys)
+    assert {"features/account", "features/lead", "features/opportunity", "training/lead_conversion"} <= keys
+    assert "duration_minutes" in graph.get(dg.AssetKey(["features", "lead"])).description
