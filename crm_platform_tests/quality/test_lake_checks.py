@@ -8,13 +8,16 @@ import pytest
 from crm_platform.contracts import RANGES
 from crm_platform.history.build import build_current, build_history, build_merges
 from crm_platform.lake import Lake
+from crm_platform.landing import DriftError, land_snapshot
 from crm_platform.quality.contracts import living_keep_contract, quarantined, versions_keep_contract
-from crm_platform.quality.drift import landed_drift
+from crm_platform.quality.drift import drift_of, landed_drift
 from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
 from crm_platform.quality.reconciliation import reconciliation
+from crm_platform.sources import load_manifest
 from crm_platform_tests.history.test_build import CONTRACTS, MANIFEST, WEEK, export, land
+from crm_platform_tests.landing.test_snapshots import DAY, DEAL, END, GOOD, Exporting
 from crm_platform_tests.scenario import COMPANY, CREATED, LIFE, QUARREL, at, change
 
 TUESDAY = dt.date(2026, 3, 3)
@@ -164,3 +167,15 @@ def test_a_column_beside_the_contract_is_a_warning_of_its_day(lake):
     found = landed_drift(lake, COMPANY, WEEK)
     assert (found.severity, found.failed_days) == ("warn", [dt.date(2026, 3, 2)])
     assert "region added: expected no such column" in found.summary()
+
+
+def test_an_export_that_could_not_land_stops_its_day_until_it_fits(lake):
+    manifest = load_manifest("sandbox")
+    taken = {"drift": drift_of(DEAL), "clock": lambda: END, "ingested_at": lambda: END}
+    with pytest.raises(DriftError):
+        land_snapshot(lake, Exporting([GOOD.drop("amount")]), manifest, DEAL, DAY, **taken)
+    found = landed_drift(lake, DEAL, [DAY])
+    assert (found.severity, found.failed_days) == ("error", [DAY])
+    assert "amount removed: expected Decimal(precision=18, scale=2), found no such column." in found.summary()
+    land_snapshot(lake, Exporting([GOOD]), manifest, DEAL, DAY, **taken)
+    assert landed_drift(lake, DEAL, [DAY]).passed

@@ -78,7 +78,7 @@ def test_a_wrong_value_is_named_by_its_column(lake):
     assert "in count_90d." in found.summary()
 
 
-def test_a_view_without_a_stored_timeline_gives_no_finding(lake, tmp_path):
+def test_a_view_without_a_stored_timeline_gives_no_finding(tmp_path):
     empty = Lake(tmp_path / "empty")
     assert truncated(empty, CONTRACTS, LEAD, DAYS).findings == []
     assert recomputed(empty, CONTRACTS, LEAD, DAYS).findings == []
