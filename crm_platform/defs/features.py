@@ -61,7 +61,14 @@ def _timeline(manifest: Manifest, bound: BoundView, days: dg.PartitionsDefinitio
 
         def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
             return build_features(
-                lake, manifest, platform.contracts, bound, days, watermark=watermark, progress=context.log.info
+                lake,
+                manifest,
+                platform.contracts,
+                bound,
+                days,
+                watermark=watermark,
+                first_day=platform.first,
+                progress=context.log.info,
             )
 
         yield from over_covered_days(context, lake, build)

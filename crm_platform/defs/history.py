@@ -61,7 +61,14 @@ def _history(manifest: Manifest, contract: Contract, days: dg.PartitionsDefiniti
 
         def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
             return build_history(
-                lake, manifest, platform.contracts, name, days, watermark=watermark, progress=context.log.info
+                lake,
+                manifest,
+                platform.contracts,
+                name,
+                days,
+                watermark=watermark,
+                first_day=platform.first,
+                progress=context.log.info,
             )
 
         yield from over_covered_days(context, lake, build)
@@ -89,7 +96,9 @@ def _merges(manifest: Manifest, days: dg.PartitionsDefinition) -> dg.AssetsDefin
 
         def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
             del watermark
-            return build_merges(lake, manifest, platform.contracts, days, progress=context.log.info)
+            return build_merges(
+                lake, manifest, platform.contracts, days, first_day=platform.first, progress=context.log.info
+            )
 
         yield from over_covered_days(context, lake, build)
 

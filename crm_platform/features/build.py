@@ -16,7 +16,7 @@ from crm_platform.contracts import MERGES, Contract, PermanentError
 from crm_platform.features.catalogue import BoundView
 from crm_platform.features.keyframes import with_keyframes
 from crm_platform.features.timelines import build_timeline
-from crm_platform.history.build import before_red, stretch
+from crm_platform.history.build import before_red, stretch, upstream_of
 from crm_platform.lake import Commit, Lake
 from crm_platform.sources import Manifest
 
@@ -106,7 +106,7 @@ def build_features(
     tell = progress or _silent
     inputs = _Inputs.pinned(lake, contracts, view)
     window = stretch(table, days)
-    clear = before_red(lake, window, upstream_of(view.entity, view.activity))
+    clear = before_red(lake, window, [*upstream_of(manifest.objects), "history/merges"])
     blocked = next((day for day in window if day not in set(clear)), None)
     open_days = [day for day in clear if midnight(day) <= watermark]
     if not open_days:
@@ -155,13 +155,6 @@ def stale_from(lake: Lake, contracts: Mapping[str, Contract], view: BoundView, *
     now = _contents(with_keyframes(inputs.steps(since, until), since, until).with_columns(KNOWN_DATE))
     differing = now if stored is None else pl.concat([now, stored]).unique(keep="none")
     return differing.select(pl.col("known_date").min()).item()
-
-
-def upstream_of(*objects: str | None) -> list[str]:
-    """The tables whose red days stop what is made of these objects' history, now and later."""
-    named = [name for name in objects if name is not None]
-    rooms = ("landing/changes", "landing/snapshot", "history")
-    return [*(f"{room}/{name}" for name in named for room in rooms), "history/merges"]
 
 
 def table_of(view: BoundView) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from crm_platform.features.sums import Amounts, amounts_of
+from crm_platform.features.views import Distinct, FeatureView, First, Last, Max, Mean, Min, Recency, Std, Sum
 from crm_platform.history.codes import Codes, Ints
 from crm_platform.history.registers import TIMES
 
@@ -21,6 +22,21 @@ class Columns:
     rows: pl.DataFrame
     _codes: dict[str, Ints] = field(default_factory=dict[str, Ints])
     _amounts: dict[tuple[str, bool], Amounts] = field(default_factory=dict[tuple[str, bool], Amounts])
+
+    def prepare(self, view: FeatureView) -> None:
+        """Reads all that a view's features need, so that afterwards many threads may only look."""
+        for feature in view.over_activities:
+            column = str(feature.column)
+            if isinstance(feature, Sum | Mean | Std):
+                amounts = self.amounts(column, squarable=isinstance(feature, Std))
+                if isinstance(feature, Mean | Std):
+                    _ = amounts.given
+                if isinstance(feature, Std):
+                    _ = amounts.squares
+            elif isinstance(feature, Distinct | Min | Max):
+                self.codes(column)
+            elif isinstance(feature, First | Last | Recency):
+                _ = self.times, self.positions
 
     def shown(self, column: str, winners: Ints) -> pl.Series:
         """A column's values at rows; null at -1."""

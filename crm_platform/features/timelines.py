@@ -4,7 +4,8 @@ Here the parts meet: what activities contribute, what is known of entities, and 
 at which the answer differs from the one before; that is all there is to it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -25,8 +26,8 @@ from crm_platform.history.registers import FOREVER, steps_of
 Frame = pl.DataFrame | pl.LazyFrame
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-CHUNK = 4_000_000
-"""How many contributions and steps are worked on at once, about: what bounds memory."""
+CHUNK = 1_000_000
+"""How many contributions and steps one thread works on at once, about: what bounds memory."""
 
 
 class TimelineError(PermanentError):
@@ -95,7 +96,7 @@ def build_timeline(
     window = _bound("since", since), _bound("until", until)
     known = known_of(view, activities, merges, versions)
     stretches = list(known.stretches()) or [(0, 0)]
-    return pl.concat([known.steps(low, high, *window) for low, high in stretches]).lazy()
+    return pl.concat(_side_by_side(lambda stretch: known.steps(*stretch, *window), stretches)).lazy()
 
 
 @dataclass(frozen=True)
@@ -158,15 +159,14 @@ class Known:
 
         Nulls stand before an entity's first step.
         """
-        found: list[pl.DataFrame] = []
-        for low, high in self.stretches():
+
+        def of(stretch: tuple[int, int]) -> pl.DataFrame:
+            low, high = stretch
             asked = slice(*np.searchsorted(entity, [low, high]))
-            if asked.start == asked.stop:
-                continue
             part = self.contributed.taken(slice(*np.searchsorted(self.contributed.entity, [low, high])))
-            axis = Axis(entity[asked] - low, moment[asked], high - low)
-            found.append(self._values(part, axis, low))
-        return pl.concat(found) if found else self._values(self.contributed.taken(slice(0, 0)), _nowhere(), 0)
+            return self._values(part, Axis(entity[asked] - low, moment[asked], max(high - low, 1)), low)
+
+        return pl.concat(_side_by_side(of, list(self.stretches()) or [(0, 0)]))
 
     def _values(self, part: Contributions, axis: Axis, low: int) -> pl.DataFrame:
         """is_deleted and the features, in the view's order, at the places of an axis whose entities count from low."""
@@ -248,7 +248,19 @@ def known_of(view: FeatureView, activities: Frame | None, merges: Frame | None, 
         pieces = coded(roots.pieces, codes)
         contributed = contributions(acted, owners, pieces, key=key, time=view.time, reads=view.reads)
     states = entity_states(codes, first, own, view.attributes, roots.pieces)
-    return Known(view, codes, contributed, states, Columns(contributed.rows))
+    read = Columns(contributed.rows)
+    read.prepare(view)
+    return Known(view, codes, contributed, states, read)
+
+
+def _side_by_side(
+    work: Callable[[tuple[int, int]], pl.DataFrame], stretches: list[tuple[int, int]]
+) -> list[pl.DataFrame]:
+    """The work on each stretch, in order; numpy and Polars let threads run at the same time."""
+    if len(stretches) == 1:
+        return [work(stretches[0])]
+    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+        return list(pool.map(work, stretches))
 
 
 def _shifted(part: Contributions, low: int) -> Contributions:
@@ -268,11 +280,6 @@ def _shifted(part: Contributions, low: int) -> Contributions:
 def _nothing() -> Contributions:
     none = np.zeros(0, dtype=np.int64)
     return Contributions(pl.DataFrame(), none, none, none, none, none, none, {})
-
-
-def _nowhere() -> Axis:
-    none = np.zeros(0, dtype=np.int64)
-    return Axis(none, none, 1)
 
 
 def _bound(name: str, moment: datetime | None) -> int | None:

@@ -16,8 +16,7 @@ from pathlib import Path
 import polars as pl
 
 from crm_platform.contracts import MERGES, RANGES, UTC_US
-from crm_platform.features.build import JUST_AFTER, midnight, upstream_of
-from crm_platform.features.catalogue import ACTIVITY
+from crm_platform.features.build import JUST_AFTER, midnight
 from crm_platform.features.joins import point_in_time_join
 from crm_platform.features.labels import LABELS, label_conversions, open_spine
 from crm_platform.features.recipes import Pinned, Recipe, TrainingError, TrainingManifest, code_of, recipe_for
@@ -36,6 +35,7 @@ from crm_platform.features.shelf import (
     training_set,
     training_set_as_of,
 )
+from crm_platform.history.build import upstream_of
 from crm_platform.lake import Lake, fingerprint, first_red_day
 from crm_platform.sources import Manifest
 
@@ -273,7 +273,7 @@ def _first_red(lake: Lake, manifest: Manifest, name: str) -> date | None:
     if name not in manifest.training:
         return None
     canonical = manifest.training[name].object
-    tables = upstream_of(manifest.object_of(canonical), manifest.object_of(ACTIVITY))
+    tables = [*upstream_of(manifest.objects), "history/merges"]
     return first_red_day(lake, [*tables, f"features/{canonical}"])
 
 

@@ -4,7 +4,7 @@ Here is the I/O around the pure functions: what is read for a window, what is re
 should build is the asset's question, which rows they hold is `derive`'s answer.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
@@ -144,7 +144,7 @@ def build_merges(
     table = "history/merges"
     window = stretch(table, days)
     histories = {name: f"history/{name}" for name in manifest.objects}
-    wanted = before_red(lake, window, list(histories.values()))
+    wanted = before_red(lake, window, upstream_of(manifest.objects))
     held = sorted({day for history in histories.values() for day in dates(lake.days(history))})
     read = _with_what_came_before(wanted, first_day, held)
     facts = pl.concat(
@@ -226,6 +226,12 @@ def stretch(table: str, days: Sequence[date]) -> list[date]:
     if missing:
         raise WindowError.gap(table, missing)
     return whole
+
+
+def upstream_of(objects: Iterable[str]) -> list[str]:
+    """The tables whose red days stop what is made of these objects' histories."""
+    rooms = ("landing/changes", "landing/snapshot", "history")
+    return [f"{room}/{name}" for name in objects for room in rooms]
 
 
 def before_red(lake: Lake, window: Sequence[date], tables: Sequence[str]) -> list[date]:
