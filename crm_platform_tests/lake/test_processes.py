@@ -31,7 +31,7 @@ def test_processes_that_write_at_once_lose_nothing_and_land_shared_batches_once(
 
 def test_a_kill_at_any_moment_leaves_the_old_state_or_the_new(tmp_path):
     chance = random.Random(11)
-    for _ in range(3):
+    for _ in range(2):
         writer = started("rewrite", str(tmp_path))
         seen = 0
         for _ in range(chance.randint(1, 6)):

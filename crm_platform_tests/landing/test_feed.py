@@ -126,7 +126,7 @@ def test_a_run_that_dies_before_any_commit_is_taken_up_where_it_stood(short, bot
     undisturbed = Lake(tmp_path / "undisturbed")
     land(undisturbed, bottlecrm, Pieces(short, []))
     died = 0
-    for appends in (0, 1, 2, 4, 8, 11):
+    for appends in (0, 2, 7, 11):
         root = tmp_path / str(appends)
         try:
             land(BrittleLake(root, appends), bottlecrm, Pieces(short, []))
@@ -136,7 +136,7 @@ def test_a_run_that_dies_before_any_commit_is_taken_up_where_it_stood(short, bot
         assert contents(Lake(root)) == contents(undisturbed)
         assert [batch.is_done for batch in batches(Lake(root))] == [True, True]
         assert again.watermark == short[1].watermark
-    assert died == 6
+    assert died == 4
 
 
 def test_an_open_batch_is_repeated_with_exactly_its_bounds(short, bottlecrm, lake):

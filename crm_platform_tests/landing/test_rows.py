@@ -315,7 +315,7 @@ CHANGES = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(CHANGES, max_size=6))
 def test_no_row_is_ever_lost(rows):
     rows = [row | {"payload": str(number)} for number, row in enumerate(rows)]
