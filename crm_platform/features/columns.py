@@ -36,7 +36,7 @@ class Columns:
             elif isinstance(feature, Distinct | Min | Max):
                 self.codes(column)
             elif isinstance(feature, First | Last | Recency):
-                _ = self.times, self.positions
+                _ = self.times
 
     def shown(self, column: str, winners: Ints) -> pl.Series:
         """A column's values at rows; null at -1."""
@@ -65,10 +65,9 @@ class Columns:
         event, processed = (self.rows[name].to_physical().to_numpy() for name in TIMES)
         return event, processed
 
-    @cached_property
-    def positions(self) -> Ints:
-        """source_position as numbers in their own order; the lowest for null. One per row."""
-        return self.codes("source_position")
+    def positions(self, rows: Ints) -> Ints:
+        """The source_position of rows as numbers in their own order; the lowest for null."""
+        return self.rows["source_position"].gather(pl.Series(rows)).rank("dense").fill_null(0).to_numpy()
 
 
 def at_rows(values: Ints, winners: Ints) -> Ints:

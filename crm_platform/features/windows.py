@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.features.axes import Axis, stable_order
+from crm_platform.features.axes import Axis, is_new, stable_order
 from crm_platform.features.columns import Columns, at_rows
 from crm_platform.features.segments import Contributions
 from crm_platform.features.sums import deviation
@@ -256,7 +256,14 @@ def _picked(which: Ints, found: Ints) -> Ints:
 def _rank_in_time(known: Contributions, read: Columns) -> Ints:
     """The place of each contribution in the order of (occurred_at, version order, activity id)."""
     event, processed = (times[known.newest] for times in read.times)
-    order = np.lexsort((known.activity, read.positions[known.newest], processed, event, known.occurred_at))
+    by_id = (known.activity, processed, event, known.occurred_at)
+    order = np.lexsort(by_id)
+    is_tied = ~is_new(*(column[order] for column in by_id[1:]))
+    if is_tied.any():
+        tied = order[is_tied | np.append(is_tied[1:], False)]
+        position = np.zeros(len(known), dtype=np.int64)
+        position[tied] = read.positions(known.newest[tied])
+        order = np.lexsort((known.activity, position, *by_id[1:]))
     rank = np.empty(len(known), dtype=np.int64)
     rank[order] = np.arange(len(known))
     return rank
