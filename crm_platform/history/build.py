@@ -4,8 +4,8 @@ Here is the I/O around the pure functions: what is read for a window, what is re
 should build is the asset's question, which rows they hold is `derive`'s answer.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
 import polars as pl
@@ -20,11 +20,13 @@ from crm_platform.history.merges import merges_from
 from crm_platform.history.reconcile import OBSERVED, Reconciled
 from crm_platform.history.state import state_as_of
 from crm_platform.history.versions import IDENTITY, versions_from
-from crm_platform.lake import Commit, Lake, first_red_day
+from crm_platform.lake import Commit, Lake, Part, first_red_day
 from crm_platform.sources import Manifest
 
 Progress = Callable[[str], None]
 ONE_DAY = timedelta(days=1)
+ROWS_AT_ONCE = 1_000_000
+"""How many landed changes are derived together: this bounds the memory of a build."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,12 @@ def build_history(
     *,
     first_day: date | None = None,
     watermark: datetime | None = None,
+    rows_at_once: int = ROWS_AT_ONCE,
     progress: Progress | None = None,
 ) -> BuildReport:
-    """Builds the history of an object for a stretch of days, in one pass and one commit.
+    """Builds the history of an object for a stretch of days, in one pass.
+
+    There is one commit, or, where more rows have landed than fit into memory at once, one per stretch of the days.
 
     It stops before the first red day, before one whose snapshot lacks more than the manifest allows, and where the
     watermark ends. Changes that contradict each other go to quarantine.
@@ -82,6 +87,7 @@ def build_history(
         first_day: The first day there is; what was recorded before it is built with it.
         watermark: Up to where the feed has landed, None for what landing says: a snapshot is compared once this has
             reached its end.
+        rows_at_once: How many landed changes may be derived together.
         progress: Is told what is being done.
 
     Raises:
@@ -101,21 +107,23 @@ def build_history(
     _refuse_unbuilt(lake, rules, read[0])
     tell = progress or _silent
     tell(f"{table}: deriving {len(wanted)} days from {wanted[0]} to {wanted[-1]}")
-    derived = _derived(lake, rules, read, reached)
-    built = [day for day in read if derived.blocked is None or day < derived.blocked]
-    commit = lake.replace(table, derived.versions, days=built)
-    rejected = quarantine_rejected(lake, contracts[object_name], derived.rejected)
-    tell(f"{table}: {derived.versions.height} versions, {'committed' if commit else 'unchanged'}")
+    parts: list[_Part] = []
+    for stretch_of_days in stretches(read, lake.rows_by_day(f"landing/changes/{object_name}"), rows_at_once):
+        parts.append(_build_part(lake, rules, stretch_of_days, reached))
+        tell(f"{table}: {parts[-1].told}")
+        if parts[-1].blocked is not None:
+            break
+    built = [day for part in parts for day in part.rows]
     return BuildReport(
         table=table,
         days=tuple(day for day in built if day in wanted),
-        rows=_rows(derived.versions, built),
+        rows={day: rows for part in parts for day, rows in part.rows.items()},
         version=lake.version(table),
-        commit=commit,
-        blocked=derived.blocked or next((day for day in covered if day not in wanted), None),
-        rejected=rejected,
-        lateness=lateness(derived.versions),
-        reconciled=derived.reconciled,
+        commit=_one_commit([part.commit for part in parts if part.commit is not None]),
+        blocked=parts[-1].blocked or next((day for day in covered if day not in wanted), None),
+        rejected=sum(part.rejected for part in parts),
+        lateness=pl.concat([part.lateness for part in parts]),
+        reconciled=tuple(found for part in parts for found in part.reconciled),
     )
 
 
@@ -234,6 +242,20 @@ def upstream_of(objects: Iterable[str]) -> list[str]:
     return [f"{room}/{name}" for name in objects for room in rooms]
 
 
+def stretches(days: Sequence[date], rows: Mapping[Part, int], at_once: int) -> Iterator[list[date]]:
+    """The days in stretches that hold no more rows than fit at once, a single fuller day apart."""
+    held: list[date] = []
+    size = 0
+    for day in days:
+        if held and size + rows.get(day, 0) > at_once:
+            yield held
+            held, size = [], 0
+        held.append(day)
+        size += rows.get(day, 0)
+    if held:
+        yield held
+
+
 def before_red(lake: Lake, window: Sequence[date], tables: Sequence[str]) -> list[date]:
     """The days of a window before the first on which one of the tables is red: state carries over, later days wait."""
     red = first_red_day(lake, tables)
@@ -260,6 +282,47 @@ def lateness(versions: pl.DataFrame) -> pl.DataFrame:
         )
         .sort("processed_date")
     )
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What became of some days of a window."""
+
+    rows: Mapping[date, int]
+    commit: Commit | None
+    blocked: date | None
+    rejected: int
+    lateness: pl.DataFrame
+    reconciled: tuple[Reconciled, ...]
+
+    @property
+    def told(self) -> str:
+        first = next(iter(self.rows), None)
+        where = (
+            "nothing" if first is None else f"{sum(self.rows.values())} versions of {len(self.rows)} days from {first}"
+        )
+        return f"{where}, {'committed' if self.commit else 'unchanged'}"
+
+
+def _build_part(lake: Lake, rules: Rules, days: list[date], watermark: datetime) -> _Part:
+    derived = _derived(lake, rules, days, watermark)
+    built = [day for day in days if derived.blocked is None or day < derived.blocked]
+    return _Part(
+        rows=_rows(derived.versions, built),
+        commit=lake.replace(f"history/{rules.contract.object}", derived.versions, days=built),
+        blocked=derived.blocked,
+        rejected=quarantine_rejected(lake, rules.contract, derived.rejected),
+        lateness=lateness(derived.versions),
+        reconciled=derived.reconciled,
+    )
+
+
+def _one_commit(commits: Sequence[Commit]) -> Commit | None:
+    """The last version, with the rows and days of all."""
+    if not commits:
+        return None
+    days = tuple(day for commit in commits for day in commit.days)
+    return replace(commits[-1], rows=sum(commit.rows for commit in commits), days=days)
 
 
 def _derived(lake: Lake, rules: Rules, days: list[date], watermark: datetime) -> Derived:

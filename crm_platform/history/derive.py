@@ -14,7 +14,7 @@ from crm_platform.contracts import Contract
 from crm_platform.history.reconcile import OBSERVED, Reconciled, Snapshot, all_alike, first_told, reconcile
 from crm_platform.history.screening import suspects
 from crm_platform.history.state import state_as_of
-from crm_platform.history.versions import SORTED_BY, Knowledge, listed_ids, listed_losers, versions_from
+from crm_platform.history.versions import IDENTITY, SORTED_BY, Knowledge, listed_ids, listed_losers, versions_from
 from crm_platform.sources import Manifest
 
 CHUNK_ROWS = 1_000_000
@@ -136,7 +136,8 @@ def compared(
     """Compares snapshots with the history known at each; what one repairs is known to the next.
 
     Args:
-        pool: The versions known so far; what was recorded after a snapshot, or told by one, may be among them.
+        pool: The versions known so far, in the columns that registers need; what was recorded after a snapshot, or told
+            by one, may be among them.
         told: The snapshots, none of them the first, in the order of finished_at.
         rules: What the manifest says.
         doubted: entity_id and processed_date of quarantined rows.
@@ -148,7 +149,8 @@ def compared(
         listed = [one.rows.select(listed_ids(contract, rules.list_column).explode()).to_series() for one in told]
         ids = pl.concat([ids, *listed]).drop_nulls().unique()
     if ids.is_empty():
-        yield from (all_alike(one.snapshot, one.rows.height, pool.clear()) for one in told)
+        nothing = pl.DataFrame(schema=contract.history_schema)
+        yield from (all_alike(one.snapshot, one.rows.height, nothing) for one in told)
         return
     mine = pl.col("entity_id").is_in(ids.implode())
     suspicious = pool.filter(mine)
@@ -168,7 +170,7 @@ def compared(
         )
         whole = found if completed is None else completed(found)
         yield whole
-        suspicious = pl.concat([suspicious, whole.versions])
+        suspicious = pl.concat([suspicious, whole.versions.select(pool.columns)])
 
 
 def chunks(told: Iterable[Told], rows: int = CHUNK_ROWS) -> Iterator[list[Told]]:
@@ -213,8 +215,14 @@ def _reconciled(
         if chunk[0].is_first:
             yield completed(first_told(chunk[0].rows, chunk[0].snapshot, rules.contract, rules.edit_column))
             continue
-        pool = past.collect() if pool is None else pool
-        yield from compared(pl.concat([pool, *added]), chunk, rules, doubted, completed=completed)
+        pool = past.select(deciding_columns(rules.contract)).collect() if pool is None else pool
+        known = pl.concat([pool, *(versions.select(pool.columns) for versions in added)])
+        yield from compared(known, chunk, rules, doubted, completed=completed)
+
+
+def deciding_columns(contract: Contract) -> list[str]:
+    """The columns of a version that decide what its entity is."""
+    return [*IDENTITY, "is_tombstone", "changed_fields", *contract.columns]
 
 
 def _with_losers(found: Reconciled, before: pl.LazyFrame, rules: Rules) -> Reconciled:

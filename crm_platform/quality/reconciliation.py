@@ -6,7 +6,7 @@ from datetime import date
 import polars as pl
 
 from crm_platform.contracts import Contract
-from crm_platform.history.derive import Told, compared, rules_of
+from crm_platform.history.derive import Told, compared, deciding_columns, rules_of
 from crm_platform.history.landed import landed_snapshots, unresolved
 from crm_platform.history.reconcile import Reconciled
 from crm_platform.lake import Lake
@@ -43,10 +43,9 @@ def reconciliation(lake: Lake, manifest: Manifest, contract: Contract, days: Seq
     over = False
     if later:
         last = later[-1].snapshot
-        history = lake.scan(table, schema=contract.history_schema)
-        pool = history.filter(
-            pl.col("processed_date") <= last.day, pl.col("processed_time") <= last.finished_at
-        ).collect()
+        by_then = (pl.col("processed_date") <= last.day) & (pl.col("processed_time") <= last.finished_at)
+        history = lake.scan(table, schema=contract.history_schema).filter(by_then)
+        pool = history.select(deciding_columns(contract)).collect()
         for found in compared(pool, later, rules, unresolved(lake, contract.object)):
             findings.append(_finding(found))
             over = found.is_over_limit

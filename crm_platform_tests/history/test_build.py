@@ -256,6 +256,23 @@ def test_building_by_window_equals_building_at_once(tmp_path_factory, cuts):
     assert history(lake).equals(parts)
 
 
+def test_building_in_stretches_that_fit_into_memory_equals_building_at_once(lake, tmp_path):
+    whole = Lake(tmp_path / "whole")
+    for one in (lake, whole):
+        land(one, *LIFE)
+        export(one, 2, [{"entity_id": "acme", "name": "Acme"}, {"entity_id": "elder", "name": "Elder"}])
+        export(one, 4, [{"entity_id": "acme", "name": "Acme AG"}, {"entity_id": "boreal", "name": "Boreal"}])
+    report, at_once = build(lake, rows_at_once=3), build(whole)
+    assert (report.version, at_once.version) == (3, 0)
+    assert history(lake).equals(history(whole))
+    assert report.commit is not None
+    assert at_once.commit is not None
+    assert (report.commit.rows, report.commit.days) == (at_once.commit.rows, at_once.commit.days)
+    assert (report.days, report.rows, report.rejected) == (at_once.days, at_once.rows, at_once.rejected)
+    assert report.lateness.equals(at_once.lateness)
+    assert build(lake).commit is None
+
+
 def test_the_first_snapshot_tells_and_a_later_one_repairs_and_infers(lake):
     land(lake, CREATED, BOREAL)
     export(lake, 2, [{"entity_id": "elder", "name": "Elder"}, {"entity_id": "acme", "name": "Acme", "owner_id": "mia"}])
