@@ -15,7 +15,7 @@ from crm_platform.features.axes import Axis
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.windows import MICROSECOND
 from crm_platform.history.codes import ABSENT, Codes, Ints, positions
-from crm_platform.history.registers import VersionsError
+from crm_platform.history.registers import BEGINNING, VersionsError
 
 Timeline = pl.DataFrame | pl.LazyFrame
 
@@ -90,7 +90,9 @@ def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Time
     found = axis.last_by(asked[known], moment[known])
     row[known] = found if rows is None or not len(rows) else np.where(found < 0, -1, rows[found])
     if oldest is not None and steps.height:
-        news = steps["changed_at" if "changed_at" in schema else "known_at"].to_physical().to_numpy()
+        news = (
+            steps["changed_at" if "changed_at" in schema else "known_at"].to_physical().fill_null(BEGINNING).to_numpy()
+        )
         row = np.where((row >= 0) & (news[row] >= oldest), row, -1)
     place = positions(row)
     added = [name for name in schema if name not in ADDED_NEVER]

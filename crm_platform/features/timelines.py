@@ -123,7 +123,7 @@ class Known:
         load: Ints = self._offsets() * spans + self.states.axis.offsets
         low = 0
         while low < len(self.codes):
-            high = max(int(np.searchsorted(load, load[low] + CHUNK, side="right")) - 1, low + 1)
+            high = max(int(np.searchsorted(load, int(load[low]) + CHUNK, side="right")) - 1, low + 1)
             yield low, high
             low = high
 

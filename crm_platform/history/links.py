@@ -85,8 +85,9 @@ def _facts(merges: Merges | None, id_type: pl.DataType) -> pl.DataFrame:
         raise VersionsError.lacking("merges", missing)
     check_times(schema, "merges", TIMES)
     columns = ["loser_id", "winner_id", *TIMES]
-    facts = lazy.select(columns).filter(pl.col("loser_id").is_not_null()).unique().sort(*TIMES, "winner_id", "loser_id")
-    ranked = facts.with_columns(pl.col("winner_id").cast(schema["loser_id"])).with_row_index("rank").collect()
+    typed = lazy.select(columns).with_columns(pl.col("winner_id").cast(schema["loser_id"]))
+    facts = typed.filter(pl.col("loser_id").is_not_null()).unique().sort(*TIMES, "winner_id", "loser_id")
+    ranked = facts.with_row_index("rank").collect()
     refuse_timeless(ranked, "merges", TIMES)
     return ranked
 

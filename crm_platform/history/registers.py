@@ -21,6 +21,12 @@ BEGINNING = np.iinfo(np.int64).min
 
 TIMES = ("event_time", "processed_time")
 VERSION_ORDER = (*TIMES, "source_position")
+OPTIONAL: dict[str, pl.DataType] = {
+    "source_position": pl.String(),
+    "is_tombstone": pl.Boolean(),
+    "changed_fields": pl.List(pl.String),
+}
+"""Columns that may be absent: then nothing orders further, nothing is a tombstone, everything is a full image."""
 
 
 class VersionsError(PermanentError):
@@ -128,9 +134,9 @@ def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], w
     missing = [name for name in ("entity_id", *fields) if name not in schema]
     if missing:
         raise VersionsError.lacking(what, missing)
-    absent = {"source_position": pl.String(), "is_tombstone": pl.Boolean(), "changed_fields": pl.List(pl.String)}
+    absent = [name for name, dtype in OPTIONAL.items() if schema.get(name, pl.Null()) == pl.Null]
     rows = (
-        lazy.with_columns(pl.lit(None, dtype).alias(name) for name, dtype in absent.items() if name not in schema)
+        lazy.with_columns(pl.lit(None, OPTIONAL[name]).alias(name) for name in absent)
         .select(list(dict.fromkeys(["entity_id", *VERSION_ORDER, "is_tombstone", "changed_fields", *fields])))
         .filter(pl.col("entity_id").is_not_null())
         .with_columns(pl.col("is_tombstone").fill_null(value=False))

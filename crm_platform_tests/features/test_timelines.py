@@ -435,6 +435,40 @@ def test_columns_that_are_not_needed_may_be_absent():
     assert steps(COUNT, acts) == [(at(3), 1), (at(10), 0)]
 
 
+def test_columns_that_hold_nothing_at_all_need_no_type():
+    untyped = activities(call("x", "A", at(3))).with_columns(
+        pl.lit(None).alias(name) for name in ("source_position", "is_tombstone", "changed_fields", "amount")
+    )
+    unmerged = merges(("A", None, at(4))).with_columns(winner_id=pl.lit(None))
+    of = view(Count(window="7d"), Sum("amount"), Last("amount"))
+    assert steps(of, untyped, unmerged) == [(at(3), 1, 0, None), (at(10), 0, 0, None)]
+
+
+@pytest.mark.parametrize(
+    "dtype",
+    [
+        pl.Boolean,
+        pl.Date,
+        pl.Categorical,
+        pl.Enum(["1", "2"]),
+        pl.Duration("us"),
+        pl.Int8,
+        pl.Float32,
+        pl.Time,
+        pl.UInt64,
+    ],
+)
+def test_values_of_any_type_are_compared_counted_and_carried(dtype):
+    values = pl.Series(["1", "1", "2", None])
+    typed = values if dtype in (pl.Categorical, pl.Enum) else values.cast(pl.Int64) - (1 if dtype == pl.Boolean else 0)
+    acts = activities(*[call(f"x{n}", "A", at(1, n)) for n in range(4)]).with_columns(typed.cast(dtype).alias("value"))
+    of = view(Distinct("value"), First("value"), Last("value"), Min("value"), Max("value"))
+    found = build_timeline(of, acts).collect()
+    low, high = acts["value"][0], acts["value"][2]
+    assert found.row(-1)[4:] == (2, low, None, low, high)
+    assert found.schema["value_first"] == acts.schema["value"]
+
+
 def test_ids_may_be_numbers():
     acts = activities(call("1", "7", at(3))).cast({"entity_id": pl.Int64, "account_id": pl.Int64})
     found = build_timeline(COUNT, acts).collect()
