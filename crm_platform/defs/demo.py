@@ -24,7 +24,7 @@ class StepLines(logging.Handler):
     """Prints a run's progress as it happens: what bodies say, and each step as it ends."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(logging.INFO)
+        super().__init__(logging.DEBUG)
         self.console = console
         self.ended = 0
 
@@ -35,7 +35,7 @@ class StepLines(logging.Handler):
         step = told.get("step_key") or ""
         said = told.get("orig_message") or record.getMessage()
         if event is None:
-            if not said.startswith(OF_THE_ENGINE):
+            if record.levelno >= logging.INFO and not said.startswith(OF_THE_ENGINE):
                 self.tell(f"  [dim]{step}: {said}[/dim]")
         elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
             self.ended += 1
@@ -110,7 +110,7 @@ def materialize(
 
     @dg.logger
     def demo(_: dg.InitLoggerContext) -> logging.Logger:
-        logger = logging.Logger("crm_platform.demo", logging.INFO)  # noqa: LOG001  Dagster wants a logger of its own
+        logger = logging.Logger("crm_platform.demo", logging.DEBUG)  # noqa: LOG001  Dagster wants a logger of its own
         logger.addHandler(lines)
         return logger
 
