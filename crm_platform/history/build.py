@@ -14,12 +14,12 @@ from crm_platform import landing
 from crm_platform.contracts import MERGES, Contract
 from crm_platform.history.current import current_from
 from crm_platform.history.derive import Derived, Rules, derive, rules_of
-from crm_platform.history.errors import UnbuiltDayError, WindowError
+from crm_platform.history.errors import WindowError
 from crm_platform.history.landed import dates, landed_changes, landed_snapshots, quarantine_rejected, unresolved
 from crm_platform.history.merges import merges_from
 from crm_platform.history.reconcile import OBSERVED, Reconciled
+from crm_platform.history.staleness import refuse_unbuilt
 from crm_platform.history.state import state_as_of
-from crm_platform.history.versions import IDENTITY, versions_from
 from crm_platform.lake import Commit, Lake, Part, first_red_day
 from crm_platform.sources import Manifest
 
@@ -104,7 +104,7 @@ def build_history(
     if reached is None or not wanted:
         return BuildReport(table, (), {}, lake.version(table), None, blocked=next(iter(covered), None))
     read = _with_what_came_before(wanted, first_day, dates(lake.days(f"landing/changes/{object_name}")))
-    _refuse_unbuilt(lake, rules, read[0])
+    refuse_unbuilt(lake, rules, read[0])
     tell = progress or _silent
     tell(f"{table}: deriving {len(wanted)} days from {wanted[0]} to {wanted[-1]}")
     parts: list[_Part] = []
@@ -196,27 +196,6 @@ def build_current(
     commit = lake.overwrite(table, living)
     rows = {reached.date(): living.height}
     return BuildReport(table, (), rows, lake.version(table), commit, facts={"as_known_at": reached})
-
-
-def stale_from(
-    lake: Lake,
-    manifest: Manifest,
-    contracts: Mapping[str, Contract],
-    object_name: str,
-    days: Sequence[date] | None = None,
-) -> date | None:
-    """The earliest day whose history is not what its landed changes come to; None if all are.
-
-    Args:
-        lake: Where to look.
-        manifest: What the CRM declares.
-        contracts: Its contracts, by object.
-        object_name: The object.
-        days: Where to look; None for all days that have landed changes.
-    """
-    rules = rules_of(manifest, contracts[object_name])
-    looked_at = sorted(days) if days is not None else dates(lake.days(f"landing/changes/{object_name}"))
-    return next(iter(_lacking(lake, rules, looked_at)), None)
 
 
 def stretch(table: str, days: Sequence[date]) -> list[date]:
@@ -336,32 +315,6 @@ def _derived(lake: Lake, rules: Rules, days: list[date], watermark: datetime) ->
         past=lake.scan(history, days=earlier, schema=contract.history_schema),
         quarantined=unresolved(lake, contract.object),
     )
-
-
-def _lacking(lake: Lake, rules: Rules, days: Sequence[date]) -> dict[date, int]:
-    """How many versions history lacks, or has too many of, on the days where it does; by day, in order."""
-    contract = rules.contract
-    table = f"history/{contract.object}"
-    made = versions_from(
-        landed_changes(lake, contract, days),
-        contract,
-        lists_losers=rules.list_column is not None,
-        knowledge=rules.knowledge,
-        past=lake.scan(table, schema=contract.history_schema),
-    )
-    history = lake.scan(table, days=days, schema=contract.history_schema)
-    lacks = made.kept.join(history, on=IDENTITY, how="anti")
-    has = made.rejected.join(history, on=IDENTITY, how="semi").drop("rule")
-    found = pl.concat([lacks, has]).group_by("processed_date").len().sort("processed_date").collect()
-    return dict(found.iter_rows())
-
-
-def _refuse_unbuilt(lake: Lake, rules: Rules, first: date) -> None:
-    name = rules.contract.object
-    built = set(lake.days(f"history/{name}"))
-    suspects = [day for day in dates(lake.days(f"landing/changes/{name}")) if day < first and day not in built]
-    for day, changes in _lacking(lake, rules, suspects).items() if suspects else ():
-        raise UnbuiltDayError.before(f"history/{name}", day, first, changes)
 
 
 def _with_what_came_before(days: list[date], first_day: date | None, held: Sequence[date]) -> list[date]:

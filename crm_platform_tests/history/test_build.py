@@ -10,8 +10,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crm_platform.contracts import MERGES, QUARANTINE
-from crm_platform.history.build import build_current, build_history, build_merges, stale_from
+from crm_platform.history.build import build_current, build_history, build_merges
 from crm_platform.history.errors import SnapshotError, UnbuiltDayError, WindowError
+from crm_platform.history.staleness import stale_from
 from crm_platform.history.state import state_as_of
 from crm_platform.lake import Lake, hold, release
 from crm_platform.sources import Manifest
@@ -181,6 +182,27 @@ def test_an_event_that_lands_late_gives_what_it_would_have_given_in_time(lake, t
     land(in_time, *LIFE)
     build(in_time)
     assert history(lake).equals(history(in_time))
+
+
+def test_a_snapshot_that_lands_late_makes_its_day_stale(lake):
+    land(lake, *LIFE)
+    export(lake, 2, [{"entity_id": "elder", "name": "Elder"}])
+    build(lake)
+    export(lake, 4, [{"entity_id": "elder", "name": "Elder AG"}])
+    limit = declared(inferred_delete_limit={"rows": 9, "share": 0.0})
+    assert stale_from(lake, limit, CONTRACTS, "company", watermark=LATE) == dt.date(2026, 3, 4)
+    build(lake, WEEK[3:], limit)
+    assert stale_from(lake, limit, CONTRACTS, "company", watermark=LATE) is None
+    export(lake, 1, [{"entity_id": "elder", "name": "Elder"}])
+    assert stale_from(lake, limit, CONTRACTS, "company", watermark=LATE) == dt.date(2026, 3, 1)
+    build(lake, WEEK, limit)
+    assert stale_from(lake, limit, CONTRACTS, "company", watermark=LATE) is None
+
+
+def test_a_window_after_a_first_snapshot_that_was_never_built_is_refused(lake):
+    export(lake, 2, [{"entity_id": "elder"}, {"entity_id": "acme"}])
+    with pytest.raises(UnbuiltDayError, match="2 versions of 2026-03-02 are not in it"):
+        build(lake, WEEK[2:])
 
 
 def test_a_repeated_delivery_makes_no_day_stale(lake):
