@@ -8,6 +8,8 @@ import numpy as np
 from crm_platform.history.codes import Flags, Ints
 
 KEY_BITS = 63
+FEW = 10_000
+"""So many are looked up as they stand; more of them entity by entity, which the processor's cache thanks for."""
 
 
 class Axis:
@@ -33,9 +35,15 @@ class Axis:
     def first_at(self, entity: Ints, moment: Ints) -> Ints:
         """The first row of the entity at or after the moment; the next entity's first row where there is none."""
         clipped = np.clip(moment, self._base, self._last + 1)
-        if self._keys is not None:
-            return np.searchsorted(self._keys, self._packed(entity, clipped)).astype(np.int64, copy=False)
-        return self._bisected(entity, clipped)
+        if self._keys is None:
+            return self._bisected(entity, clipped)
+        asked = self._packed(entity, clipped)
+        if len(asked) < FEW or not (entity[1:] < entity[:-1]).any():
+            return np.searchsorted(self._keys, asked).astype(np.int64, copy=False)
+        order = np.argsort(asked)
+        found = np.empty(len(asked), dtype=np.int64)
+        found[order] = np.searchsorted(self._keys, asked[order])
+        return found
 
     def last_by(self, entity: Ints, moment: Ints) -> Ints:
         """The last row of the entity at or before the moment; -1 where there is none."""

@@ -81,7 +81,10 @@ def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Time
     if schema["entity_id"] != keys.dtype and keys.null_count() < len(keys):
         raise SpineError.key_type(keys.name, keys.dtype, schema["entity_id"])
     latest = int(moment.max()) if len(moment) else 0
-    steps = lazy.filter(pl.col("known_at") <= pl.lit(latest, pl.Int64).cast(UTC_US)).collect()
+    by_then = pl.col("known_at") <= pl.lit(latest, pl.Int64).cast(UTC_US)
+    steps = (
+        timeline.filter(by_then).collect() if isinstance(timeline, pl.LazyFrame) else timeline.drop_nulls("known_at")
+    )
     codes = Codes(keys.cast(schema["entity_id"]).unique().drop_nulls().sort())
     axis, rows = _sorted(steps, codes)
     asked = codes.encode(keys.cast(schema["entity_id"]))

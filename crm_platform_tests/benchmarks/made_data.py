@@ -83,12 +83,13 @@ def timeline(rows, entities, *, seed=2):
     return frame.with_columns(pl.col("known_at").cast(UTC_US)).sort("entity_id", "known_at")
 
 
-def spine(rows, entities, *, seed=3):
+def spine(rows, entities, *, is_skewed=False, seed=3):
+    """Questions at any moment of the year, about the busy entities as often as they are busy."""
     rng = np.random.default_rng(seed)
     return pl.DataFrame(
         {
             "row": np.arange(rows),
-            "entity_id": names("a", rng.integers(0, entities, rows)),
+            "entity_id": names("a", owners(rng, rows, entities, is_skewed=is_skewed)),
             "as_of": pl.Series(FIRST + rng.integers(0, YEAR, rows)).cast(UTC_US),
         }
     )

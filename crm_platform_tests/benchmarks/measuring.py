@@ -71,7 +71,7 @@ def windows(rows, folder, *, is_skewed):
     path = folder / "activities.parquet"
     made = made_data.activities(rows, entities, is_skewed=is_skewed)
     made.write_parquet(path, row_group_size=131_072)
-    spine = made_data.spine(max(rows // 10, 1), entities)
+    spine = made_data.spine(max(rows // 10, 1), entities, is_skewed=is_skewed)
     in_time = folder / "in_time.parquet"
     made.with_columns(processed_time=pl.col("event_time")).write_parquet(in_time)
     born = features_at(spine, VIEW, pl.scan_parquet(in_time)).drop("is_deleted", *spine.columns).fill_null(0)

@@ -103,6 +103,15 @@ def test_steps_in_any_order_and_many_chunks_give_the_same():
     assert point_in_time_join(asked, shuffled).equals(point_in_time_join(asked, COUNTS))
 
 
+def test_steps_without_an_entity_or_a_moment_are_nobodys():
+    stray = COUNTS.with_columns(known_at=pl.when(pl.col("entity_id") == "A").then("known_at")).vstack(
+        COUNTS.with_columns(entity_id=pl.lit(None, pl.String))
+    )
+    asked = spine(("A", at(6)), ("B", at(6)), (None, at(6)))
+    for steps in (stray, stray.lazy()):
+        assert point_in_time_join(asked, steps)["count_7d"].to_list() == [None, 4, None]
+
+
 def test_an_empty_spine_and_an_empty_timeline_keep_their_columns():
     assert point_in_time_join(spine(), COUNTS).schema["count_7d"] == pl.Int64
     assert point_in_time_join(spine(("A", at(6))), COUNTS.clear()).row(0) == ("A", at(6), None, None)
