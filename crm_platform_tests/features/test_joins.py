@@ -104,7 +104,7 @@ def test_steps_in_any_order_and_many_chunks_give_the_same():
 
 
 def test_steps_without_an_entity_or_a_moment_are_nobodys():
-    stray = COUNTS.with_columns(known_at=pl.when(pl.col("entity_id") == "A").then("known_at")).vstack(
+    stray = COUNTS.with_columns(known_at=pl.when(pl.col("entity_id") == "B").then("known_at")).vstack(
         COUNTS.with_columns(entity_id=pl.lit(None, pl.String))
     )
     asked = spine(("A", at(6)), ("B", at(6)), (None, at(6)))
