@@ -108,7 +108,7 @@ def landed_drift(lake: Lake, contract: Contract, days: Sequence[date]) -> CheckR
     table = f"landing/snapshot/{contract.object}"
     wanted = set(days)
     landed = sorted(day for day in lake.days(table) if isinstance(day, date) and day in wanted)
-    found = {day: _added(lake, contract, day) for day in landed}
+    found = _added(lake, contract, landed)
     for day in sorted(wanted.intersection(kept_days(lake, contract.object)).difference(found)):
         export = kept_export(lake, contract.object, day)
         parts = [] if export is None else parts_of(export)
@@ -129,12 +129,16 @@ def drift_check(contract: Contract, drifts: Mapping[date, Sequence[Drift]]) -> C
     return CheckResult("schema_drift", f"landing/snapshot/{contract.object}", findings, REMEDY, severity)
 
 
-def _added(lake: Lake, contract: Contract, day: date) -> list[Drift]:
-    """The columns of a landed export that the contract does not know."""
-    rows = lake.scan(f"landing/snapshot/{contract.object}", days=[day], schema=contract.snapshot_schema)
-    extra = rows.select("_extra").drop_nulls().head(1000).collect().get_column("_extra")
-    names = json_fields(extra, []).get_column("keys").explode().drop_nulls().unique().sort() if len(extra) else []
-    return [Drift(name, "added", "no such column", "a column") for name in names]
+def _added(lake: Lake, contract: Contract, days: Sequence[date]) -> dict[date, list[Drift]]:
+    """By day, the columns of the landed export that the contract does not know; of each day a thousand rows tell."""
+    scanned = lake.scan(f"landing/snapshot/{contract.object}", days=days, schema=contract.snapshot_schema)
+    extra = scanned.select("snapshot_date", "_extra").drop_nulls().collect()
+    found: dict[date, list[Drift]] = {day: [] for day in days}
+    for (day,), rows in extra.partition_by("snapshot_date", as_dict=True).items():
+        told = json_fields(rows.get_column("_extra").head(1000), []).get_column("keys").explode().drop_nulls()
+        if isinstance(day, date):
+            found[day] = [Drift(name, "added", "no such column", "a column") for name in told.unique().sort()]
+    return found
 
 
 def _stops(drifts: Sequence[Drift]) -> bool:
