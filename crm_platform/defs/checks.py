@@ -20,7 +20,7 @@ from crm_platform.quality.result import CheckResult, Finding
 RUNBOOK = "docs/runbook.md"
 
 Ask = Callable[[Platform, Lake, Sequence[dt.date]], CheckResult]
-"""What a check asks: the platform, the lake, and the days (none for a table that has no days)."""
+"""What a check asks: the platform, the lake, and the days to look at."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Declared:
     """One check of one table.
 
     A check that `gates` writes failing days to gate/red: they and what carries their state wait. One that is not
-    `by_day` looks at the whole table.
+    `by_day` looks at all covered days and answers once, whatever days a run was asked for.
     """
 
     name: str
@@ -54,7 +54,8 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
     def check(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[Any]:
         lake = platform.lake(context.run.run_id)
         reached = watermark(lake)
-        looked_at = covered_days(days_of(context), reached) if declared.by_day and reached is not None else []
+        asked = days_of(context) if declared.by_day else platform.days_until(reached)
+        looked_at = covered_days(asked, reached)
         result = declared.ask(platform, lake, looked_at)
         if declared.gates and declared.by_day:
             _keep_gate(lake, declared, result, looked_at)

@@ -70,6 +70,13 @@ class Platform(dg.ConfigurableResource):
         """The last day the lake covers; None where it follows the calendar."""
         return None if self.last_day is None else dt.date.fromisoformat(self.last_day)
 
+    def days_until(self, moment: dt.datetime | None) -> list[dt.date]:
+        """The days from the first to that of a moment, or to the last; none before anything is known."""
+        if moment is None:
+            return []
+        end = moment.date() if self.last is None else min(moment.date(), self.last)
+        return [self.first + dt.timedelta(days=n) for n in range((end - self.first).days + 1)]
+
     def lake(self, run_id: str | None = None) -> Lake:
         """The lake, whose commits name the run and the code that made them."""
         told = {"code_version": CODE_VERSION} | ({} if run_id is None else {"run_id": run_id})

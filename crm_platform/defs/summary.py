@@ -82,7 +82,7 @@ def _rows_of(one: dg.AssetCheckEvaluation) -> int:
 
 def _days(lake: Lake, name: str) -> str:
     days = lake.days(name) if layout_of(name).partition else []
-    return f"{days[0]} – {days[-1]} ({len(days)})" if days else ""
+    return f"{days[0]} – {days[-1]}" if days else ""
 
 
 def as_table(frame: pl.DataFrame, title: str) -> Table:

@@ -88,7 +88,7 @@ def test_the_leakage_checks_and_those_of_history_hold_later_data_back(repository
     blocking = {key.name for key, node in checks.items() if node.blocking}
     assert blocking == {
         "contract", "duplicates", "leakage", "leakage_planted", "leakage_recomputed", "leakage_truncation",
-        "missing_days", "offset_gaps", "reconciliation", "schema_drift",
+        "offset_gaps", "reconciliation", "schema_drift",
     }  # fmt: skip
 
 
