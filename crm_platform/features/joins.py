@@ -82,9 +82,10 @@ def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Time
         raise SpineError.key_type(keys.name, keys.dtype, schema["entity_id"])
     latest = int(moment.max()) if len(moment) else 0
     by_then = pl.col("known_at") <= pl.lit(latest, pl.Int64).cast(UTC_US)
-    steps = (
-        timeline.filter(by_then).collect() if isinstance(timeline, pl.LazyFrame) else timeline.drop_nulls("known_at")
-    )
+    if isinstance(timeline, pl.DataFrame) and not timeline["known_at"].null_count():
+        steps = timeline
+    else:
+        steps = lazy.filter(by_then).collect()
     codes = Codes(keys.cast(schema["entity_id"]).unique().drop_nulls().sort())
     axis, rows = _sorted(steps, codes)
     asked = codes.encode(keys.cast(schema["entity_id"]))

@@ -50,19 +50,6 @@ class Contributions:
         """How many stretches there are."""
         return len(self.entity)
 
-    def taken(self, where: Ints | Flags | slice) -> "Contributions":
-        """Some of them."""
-        return Contributions(
-            self.rows,
-            self.entity[where],
-            self.activity[where],
-            self.since[where],
-            self.until[where],
-            self.occurred_at[where],
-            self.newest[where],
-            _each_once(self.winners, where),
-        )
-
     def values(self, column: str, where: Ints | None = None) -> pl.Series:
         """What a column shows in each stretch, or in some (-1 for none)."""
         winners = self.winners[column]
@@ -78,6 +65,58 @@ class Contributions:
     def ends(self, span: int | None) -> Ints:
         """When each ceases to count in a window of that length (µs; None for all time)."""
         return self.until if span is None else np.minimum(self.until, self.occurred_at + span)
+
+
+@dataclass(frozen=True)
+class Segments:
+    """All contributions, sorted by (entity, activity, since), as references to steps: little to keep, gathered when used.
+
+    Attributes:
+        steps: The activities' known-axis steps; None where a view has no activities.
+        moment: The activity's business time at each step (µs).
+        reads: The columns that features read.
+        entity: To whom each contributes (a code).
+        step: Which step it is.
+        cut: From when and until when it contributes, where merges cut steps into pieces.
+    """
+
+    steps: Steps | None
+    moment: Ints
+    reads: Sequence[str]
+    entity: Ints
+    step: Ints
+    cut: tuple[Ints, Ints] | None = None
+
+    @classmethod
+    def none(cls) -> "Segments":
+        """No activities at all."""
+        nothing = np.zeros(0, dtype=np.int64)
+        return cls(None, nothing, (), nothing, nothing)
+
+    def of(self, low: int, high: int) -> Contributions:
+        """The contributions to a range of entities."""
+        first, last = np.searchsorted(self.entity, [low, high])
+        here = slice(int(first), int(last))
+        step = self.step[here]
+        if self.steps is None:
+            return Contributions(pl.DataFrame(), step, step, step, step, step, step, {})
+        arrays = {
+            "activity": self.steps.entity,
+            "newest": self.steps.newest,
+            **{f"winner {name}": self.steps.winners[name] for name in self.reads},
+        }
+        taken = _each_once(arrays, step)
+        since, until = (one[here] for one in self.cut) if self.cut else (self.steps.since[step], self.steps.until[step])
+        return Contributions(
+            rows=self.steps.rows,
+            entity=self.entity[here],
+            activity=taken["activity"],
+            since=since,
+            until=until,
+            occurred_at=self.moment[step],
+            newest=taken["newest"],
+            winners={name: taken[f"winner {name}"] for name in self.reads},
+        )
 
 
 def activity_steps(activities: pl.DataFrame | pl.LazyFrame, key: str, time: str, reads: Sequence[str]) -> Steps:
@@ -106,9 +145,9 @@ def named_by(rows: pl.DataFrame, key: str, owner: Ints, entities: int) -> Ints:
     return first
 
 
-def contributions(
+def segments_of(
     steps: Steps, owners: Ints, roots: pl.DataFrame, *, key: str, time: str, reads: Sequence[str]
-) -> Contributions:
+) -> Segments:
     """Cuts the segments of activities where the root of their key changes.
 
     Args:
@@ -124,23 +163,13 @@ def contributions(
     moment = _gathered(occurred, steps.winners[time], FOREVER)
     counts = ~steps.is_tombstone & (owner >= 0) & (moment < FOREVER) & (moment < steps.until)
     segment = np.flatnonzero(counts)
-    entity, since, until = owner[segment], steps.since[segment], steps.until[segment]
-    if roots.height:
-        segment, entity, since, until = _cut(segment, entity, since, until, roots)
-        within = np.lexsort((since, steps.entity[segment]))
-        segment, entity, since, until = segment[within], entity[within], since[within], until[within]
-    order = stable_order(entity)
-    segment = segment[order]
-    return Contributions(
-        rows=steps.rows,
-        entity=entity[order],
-        activity=steps.entity[segment],
-        since=since[order],
-        until=until[order],
-        occurred_at=moment[segment],
-        newest=steps.newest[segment],
-        winners=_each_once({name: steps.winners[name] for name in reads}, segment),
-    )
+    entity = owner[segment]
+    if not roots.height:
+        order = stable_order(entity)
+        return Segments(steps, moment, reads, entity[order], segment[order])
+    segment, entity, since, until = _cut(segment, entity, steps.since[segment], steps.until[segment], roots)
+    order = np.lexsort((since, steps.entity[segment], entity))
+    return Segments(steps, moment, reads, entity[order], segment[order], (since[order], until[order]))
 
 
 def news_of(known: Contributions, span: int | None) -> tuple[Ints, Ints]:
@@ -173,11 +202,11 @@ def _same_as_before(known: Contributions) -> Flags:
     return same
 
 
-def _each_once(winners: dict[str, Ints], where: Ints | Flags | slice) -> dict[str, Ints]:
-    """Some rows of arrays that columns may share; they share the result as well."""
-    distinct = {id(array): array for array in winners.values()}
+def _each_once(arrays: dict[str, Ints], where: Ints) -> dict[str, Ints]:
+    """Some rows of arrays of which some may be the same; these share the result as well."""
+    distinct = {id(array): array for array in arrays.values()}
     taken = {key: array[where] for key, array in distinct.items()}
-    return {name: taken[id(array)] for name, array in winners.items()}
+    return {name: taken[id(array)] for name, array in arrays.items()}
 
 
 def _gathered(values: Ints, winners: Ints, absent: int) -> Ints:

@@ -16,7 +16,15 @@ from crm_platform.contracts import UTC_US, PermanentError
 from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.columns import Columns
 from crm_platform.features.entities import EntityStates, entity_states
-from crm_platform.features.segments import Contributions, activity_steps, coded, contributions, named_by, news_of
+from crm_platform.features.segments import (
+    Contributions,
+    Segments,
+    activity_steps,
+    coded,
+    named_by,
+    news_of,
+    segments_of,
+)
 from crm_platform.features.views import FeatureView, Windowed
 from crm_platform.features.windows import Windows, micros
 from crm_platform.history.codes import Codes, Ints
@@ -106,14 +114,14 @@ class Known:
     Attributes:
         view: The view.
         codes: Numbers the entities.
-        contributed: What activities contribute.
+        segments: What activities contribute.
         states: What is known of the entities themselves.
         read: The activities' columns.
     """
 
     view: FeatureView
     codes: Codes
-    contributed: Contributions
+    segments: Segments
     states: EntityStates
     read: Columns
 
@@ -129,7 +137,7 @@ class Known:
 
     def steps(self, low: int, high: int, since: int | None = None, until: int | None = None) -> pl.DataFrame:
         """The steps of a range of entities, in a window (µs)."""
-        part = self.contributed.taken(slice(*np.searchsorted(self.contributed.entity, [low, high])))
+        part = self.segments.of(low, high)
         rows = slice(self.states.axis.offsets[low], self.states.axis.offsets[high])
         entity, moment = self._candidates(part, rows, since, until)
         if since is not None:
@@ -163,7 +171,7 @@ class Known:
         def of(stretch: tuple[int, int]) -> pl.DataFrame:
             low, high = stretch
             asked = slice(*np.searchsorted(entity, [low, high]))
-            part = self.contributed.taken(slice(*np.searchsorted(self.contributed.entity, [low, high])))
+            part = self.segments.of(low, high)
             return self._values(part, Axis(entity[asked] - low, moment[asked], max(high - low, 1)), low)
 
         return pl.concat(_side_by_side(of, list(self.stretches()) or [(0, 0)]))
@@ -212,7 +220,7 @@ class Known:
         return everyone[inside], always[inside]
 
     def _offsets(self) -> Ints:
-        return np.searchsorted(self.contributed.entity, np.arange(len(self.codes) + 1)).astype(np.int64)
+        return np.searchsorted(self.segments.entity, np.arange(len(self.codes) + 1)).astype(np.int64)
 
 
 def known_of(view: FeatureView, activities: Frame | None, merges: Frame | None, versions: Frame | None) -> Known:
@@ -240,17 +248,17 @@ def known_of(view: FeatureView, activities: Frame | None, merges: Frame | None, 
     first[codes.encode(roots.named["entity_id"])] = roots.named["known_at"].to_numpy()
     if own is not None:
         np.minimum.at(first, codes.encode(own.ids)[own.entity], own.since)
-    contributed = _nothing()
+    segments = Segments.none()
     if acted is not None:
         key = str(view.key)
         owners = codes.encode(acted.rows[key])
         np.minimum(first, named_by(acted.rows, key, owners, len(codes)), out=first)
         pieces = coded(roots.pieces, codes)
-        contributed = contributions(acted, owners, pieces, key=key, time=view.time, reads=view.reads)
+        segments = segments_of(acted, owners, pieces, key=key, time=view.time, reads=view.reads)
     states = entity_states(codes, first, own, view.attributes, roots.pieces)
-    read = Columns(contributed.rows)
+    read = Columns(pl.DataFrame() if segments.steps is None else segments.steps.rows)
     read.prepare(view)
-    return Known(view, codes, contributed, states, read)
+    return Known(view, codes, segments, states, read)
 
 
 def _side_by_side(
@@ -275,11 +283,6 @@ def _shifted(part: Contributions, low: int) -> Contributions:
         part.newest,
         part.winners,
     )
-
-
-def _nothing() -> Contributions:
-    none = np.zeros(0, dtype=np.int64)
-    return Contributions(pl.DataFrame(), none, none, none, none, none, none, {})
 
 
 def _bound(name: str, moment: datetime | None) -> int | None:

@@ -1,11 +1,16 @@
 """Ids as small numbers in the order of the ids, so that everything after can sort, compare and look up integers."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+
+PART = 1_000_000
+"""How many texts one thread looks up at a time."""
 
 ABSENT = -1
 """The code of a null, or of an id that nobody knows."""
@@ -32,11 +37,22 @@ class Codes:
     def encode(self, column: pl.Series) -> Ints:
         """The code of each id; ABSENT for a null or an unknown one."""
         if column.dtype == pl.String and self.ids.dtype == pl.String:
-            codes = column.cast(pl.Enum(self.ids), strict=False).to_physical().cast(pl.Int64)
+            codes = self._looked_up(column)
         else:
             asked = column.alias("id").to_frame()
             codes = asked.join(self._numbered, on="id", how="left", maintain_order="left")["code"]
         return codes.fill_null(ABSENT).to_numpy().astype(np.int64, copy=False)
+
+    def _looked_up(self, column: pl.Series) -> pl.Series:
+        known = pl.Enum(self.ids)
+
+        def of(part: pl.Series) -> pl.Series:
+            return part.cast(known, strict=False).to_physical().cast(pl.Int64)
+
+        if len(column) <= PART:
+            return of(column)
+        with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
+            return pl.concat(list(pool.map(of, [column.slice(at, PART) for at in range(0, len(column), PART)])))
 
     def decode(self, codes: Ints) -> pl.Series:
         """The ids of codes; null for ABSENT."""

@@ -134,7 +134,7 @@ def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], w
     missing = [name for name in ("entity_id", *fields) if name not in schema]
     if missing:
         raise VersionsError.lacking(what, missing)
-    absent = [name for name, dtype in OPTIONAL.items() if schema.get(name, pl.Null()) == pl.Null]
+    absent = [name for name in OPTIONAL if schema.get(name, pl.Null()) == pl.Null]
     rows = (
         lazy.with_columns(pl.lit(None, OPTIONAL[name]).alias(name) for name in absent)
         .select(list(dict.fromkeys(["entity_id", *VERSION_ORDER, "is_tombstone", "changed_fields", *fields])))

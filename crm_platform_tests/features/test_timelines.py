@@ -483,6 +483,22 @@ def test_no_activities_at_all_are_an_empty_timeline_with_its_columns():
     assert point_in_time_join(spine(("A", at(1))), found).rows() == [("A", at(1), None, None)]
 
 
+def test_questions_about_nobody_and_no_questions_keep_their_columns():
+    acts = activities(call("x", "A", at(3)))
+    of = view(Count(window="7d"), Recency())
+    assert features_at(spine(), of, acts).columns == [
+        "entity_id",
+        "as_of",
+        "is_deleted",
+        "count_7d",
+        "last_at",
+        "recency",
+    ]
+    nobody = spine(("Z", at(3)), (None, at(3)))
+    assert features_at(nobody, of, acts).row(0) == ("Z", at(3), None, None, None, None)
+    assert features_at(nobody, of, activities()).row(1) == (None, at(3), None, None, None, None)
+
+
 def test_rows_of_several_chunks_and_files_are_one_history(tmp_path):
     acts = activities(call("x", "A", at(3)), call("x", "A", at(3), at(4), channel="mail"), call("y", "A", at(31)))
     whole = build_timeline(COUNT, acts).collect()
