@@ -1,7 +1,7 @@
 """Runs the whole graph over a small sandbox, for tests of several rooms at once; also as a process that can be killed."""
 
 import datetime as dt
-import logging
+import io
 import os
 import sys
 from collections.abc import Iterator
@@ -9,8 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import polars as pl
+from rich.console import Console
 
-from crm_platform.defs.demo import materialize
+from crm_platform.defs.demo import StepLines, materialize
 from crm_platform.defs.sandboxed import VARIABLES, dagster_home
 from crm_platform.defs.settings import Settings, load_settings
 from crm_platform.lake import Lake, fingerprint
@@ -44,9 +45,13 @@ def sandbox_at(folder: Path, *, days: int, accounts: int = 40, **more: object) -
 
 
 def run_days(settings: Settings, first: dt.date, last: dt.date) -> bool:
-    """One run of everything over a range of days; whether it succeeded."""
+    """One run of everything over a range of days; whether it succeeded. A failure's lines are printed for pytest."""
     dagster_home(settings)
-    return materialize(settings, first, last, logging.NullHandler())[0]
+    said = io.StringIO()
+    ok, _ = materialize(settings, first, last, StepLines(Console(file=said, width=400)))
+    if not ok:
+        sys.stderr.write(said.getvalue())
+    return ok
 
 
 def contents(lake: Lake) -> dict[str, tuple[int, int, int]]:

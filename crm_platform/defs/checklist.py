@@ -7,6 +7,7 @@ from crm_platform.contracts import Contract
 from crm_platform.defs.checks import Declared
 from crm_platform.defs.platform import Platform
 from crm_platform.features.catalogue import BoundView, views_for
+from crm_platform.history.build import upstream_of
 from crm_platform.lake import Lake
 from crm_platform.quality.contracts import living_keep_contract, quarantined, versions_keep_contract
 from crm_platform.quality.drift import landed_drift
@@ -61,6 +62,7 @@ def _of_feed(contracts: Sequence[Contract]) -> list[Declared]:
 
 def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
     name = contract.object
+    landed = (f"landing/changes/{name}", f"landing/snapshot/{name}")
 
     def over(check: OfObject) -> Callable[[Platform, Lake, Sequence[dt.date]], CheckResult]:
         return lambda _platform, lake, days: check(lake, contract, days)
@@ -79,8 +81,15 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
             f"history/{name}",
             "Every version keeps the object's contract and the rules of operations and times.",
             over(versions_keep_contract),
+            waits_for=landed,
         ),
-        Declared("duplicates", f"history/{name}", "Every version stands in history once.", over(duplicates)),
+        Declared(
+            "duplicates",
+            f"history/{name}",
+            "Every version stands in history once.",
+            over(duplicates),
+            waits_for=landed,
+        ),
         Declared(
             "missing_days",
             f"history/{name}",
@@ -88,6 +97,7 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
             over(missing_days),
             gates=False,  # a build refuses to go over a gap by itself
             by_day=False,
+            waits_for=landed,
         ),
         Declared(
             "living_rows",
@@ -111,6 +121,7 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
                 f"history/{name}",
                 "After each snapshot, history equals it; what the stream had lost is counted.",
                 lambda platform, lake, days: reconciliation(lake, platform.manifest, contract, days),
+                waits_for=landed,
             ),
         ]
     return found
@@ -118,25 +129,28 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
 
 def _of_view(manifest: Manifest, bound: BoundView) -> list[Declared]:
     table = f"features/{bound.name}"
-    del manifest
+    upstream = (*upstream_of(manifest.objects), "history/merges")
     return [
         Declared(
             "leakage_truncation",
             table,
             "Dropping everything known after a moment and building again leaves the past as it is.",
             lambda platform, lake, days: truncated(lake, platform.contracts, bound, days),
+            waits_for=upstream,
         ),
         Declared(
             "leakage_recomputed",
             table,
             "DuckDB, from the definitions alone and without our kernel, gives the same values on a sample.",
             lambda platform, lake, days: recomputed(lake, platform.contracts, bound, days),
+            waits_for=upstream,
         ),
         Declared(
             "leakage_planted",
             table,
             "A leak planted on purpose is caught: the two checks above are awake.",
             lambda platform, lake, days: planted_leak(lake, platform.contracts, bound, days),
+            waits_for=upstream,
         ),
     ]
 

@@ -13,6 +13,7 @@ import dagster as dg
 from crm_platform.defs.days import days_of
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import table
+from crm_platform.history.build import before_red
 from crm_platform.lake import Lake, hold, release
 from crm_platform.landing import covered_days, watermark
 from crm_platform.quality.result import CheckResult, Finding
@@ -28,7 +29,8 @@ class Declared:
     """One check of one table.
 
     A check that `gates` writes failing days to gate/red: they and what carries their state wait. One that is not
-    `by_day` looks at all covered days and answers once, whatever days a run was asked for.
+    `by_day` looks at all covered days and answers once, whatever days a run was asked for. From the first red day of a
+    table it `waits_for`, nothing is built, so nothing is looked at.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Declared:
     ask: Ask
     gates: bool = True
     by_day: bool = True
+    waits_for: Sequence[str] = ()
 
 
 def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
@@ -55,7 +58,7 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
         lake = platform.lake(context.run.run_id)
         reached = watermark(lake)
         asked = days_of(context) if declared.by_day else platform.days_until(reached)
-        looked_at = covered_days(asked, reached)
+        looked_at = before_red(lake, covered_days(asked, reached), declared.waits_for)
         result = declared.ask(platform, lake, looked_at)
         if declared.gates and declared.by_day:
             _keep_gate(lake, declared, result, looked_at)

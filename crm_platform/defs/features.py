@@ -57,7 +57,7 @@ def _timeline(manifest: Manifest, bound: BoundView, days: dg.PartitionsDefinitio
         },
     )
     def timeline(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        lake = platform.lake(context.run_id)
+        lake = platform.lake(context.run.run_id)
 
         def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
             return build_features(

@@ -57,7 +57,7 @@ def _history(manifest: Manifest, contract: Contract, days: dg.PartitionsDefiniti
         },
     )
     def history(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        lake = platform.lake(context.run_id)
+        lake = platform.lake(context.run.run_id)
 
         def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
             return build_history(
@@ -92,7 +92,7 @@ def _merges(manifest: Manifest, days: dg.PartitionsDefinition) -> dg.AssetsDefin
         metadata={"dagster/column_schema": column_schema(MERGES)},
     )
     def merges(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        lake = platform.lake(context.run_id)
+        lake = platform.lake(context.run.run_id)
 
         def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
             del watermark
@@ -124,7 +124,7 @@ def _current(contract: Contract) -> dg.AssetsDefinition:
         },
     )
     def current(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
-        lake = platform.lake(context.run_id)
+        lake = platform.lake(context.run.run_id)
         reached = watermark(lake)
         if reached is None:
             context.log.warning("nothing has landed yet: the current table is left as it is")

@@ -47,7 +47,7 @@ def _changes(
     @dg.multi_asset(specs=specs, name="landing_changes", backfill_policy=SINGLE_RUN, pool="landing_changes")
     def changes(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
         """Follows the change feed from where the last batch ended up to the end of the last day asked for."""
-        lake, wanted = platform.lake(context.run_id), days_of(context)
+        lake, wanted = platform.lake(context.run.run_id), days_of(context)
         with platform.connected() as source:
             report = land_changes(
                 lake,
@@ -82,7 +82,7 @@ def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinit
         metadata={"dagster/column_schema": column_schema(contract.snapshot_schema, contract)},
     )
     def snapshot(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        lake = platform.lake(context.run_id)
+        lake = platform.lake(context.run.run_id)
         told: dict[dt.date, dict[str, Any]] = {}
         with platform.connected() as source:
             for day in days_of(context):

@@ -21,7 +21,7 @@ from crm_platform.landing import watermark
 )
 def maintenance(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
     """Tends every table once."""
-    lake = platform.lake(context.run_id)
+    lake = platform.lake(context.run.run_id)
     reached = watermark(lake)
     if reached is None:
         return dg.MaterializeResult(metadata={"tables": 0})

@@ -40,7 +40,7 @@ def _training_set(manifest: Manifest, name: str) -> dg.AssetsDefinition:
         ),
     )
     def training(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
-        lake = platform.lake(context.run_id)
+        lake = platform.lake(context.run.run_id)
         reached = watermark(lake)
         if reached is None:
             context.log.warning("nothing has landed yet: no training set can be built")
