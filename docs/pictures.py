@@ -24,7 +24,14 @@ PAGES = {
 def browser(folder: str) -> webdriver.Chrome:
     """A headless Chromium with a profile of its own."""
     options = webdriver.ChromeOptions()
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-quic", "no-first-run"):
+    for flag in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-background-networking",
+        "disable-quic",
+        "no-first-run",
+    ):
         options.add_argument(f"--{flag}")
     options.add_argument(f"--user-data-dir={folder}")
     options.add_argument("--window-size=1680,1050")
@@ -40,7 +47,11 @@ def main(url: str) -> None:
             for name, (path, awaited) in PAGES.items():
                 chrome.get(url + path)
                 shows = WebDriverWait(chrome, 60)
-                shows.until(lambda page, words=awaited: any(word in page.find_element(By.TAG_NAME, "body").text for word in words.split("|")))
+                shows.until(
+                    lambda page, words=awaited: any(
+                        word in page.find_element(By.TAG_NAME, "body").text for word in words.split("|")
+                    )
+                )
                 chrome.implicitly_wait(3)
                 chrome.find_elements(By.CSS_SELECTOR, ".no-such-thing")  # lets the page settle for three seconds
                 chrome.implicitly_wait(0)

@@ -46,7 +46,7 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
     """The Dagster check that asks a declared one."""
     asset_key = dg.AssetKey(declared.table.split("/"))
 
-    @dg.asset_check(
+    @dg.asset_check(  # pyright: ignore[reportArgumentType]  Dagster takes generators and does not type them
         asset=asset_key,
         name=declared.name,
         description=declared.description,

@@ -41,7 +41,7 @@ def _timeline(manifest: Manifest, bound: BoundView, days: dg.PartitionsDefinitio
         owners=OWNERS,
         kinds={"delta", "polars"},
         code_version=CODE_VERSION,
-        dagster_type=dg.Nothing,
+        dagster_type=dg.Nothing,  # pyright: ignore[reportArgumentType]  Dagster types it as None
         pool=f"features_{bound.name}",
         description=(
             f"Every moment at which a feature of a {bound.name} changes, as it became known. Any backward as-of join on "

@@ -48,7 +48,7 @@ def _history(manifest: Manifest, contract: Contract, days: dg.PartitionsDefiniti
         owners=OWNERS,
         kinds={"delta", "polars"},
         code_version=CODE_VERSION,
-        dagster_type=dg.Nothing,
+        dagster_type=dg.Nothing,  # pyright: ignore[reportArgumentType]  Dagster types it as None
         pool=f"history_{name}",
         description=f"Every version of every {name}, as it became known: both time axes, deletes and merges included.",
         metadata={
@@ -86,7 +86,7 @@ def _merges(manifest: Manifest, days: dg.PartitionsDefinition) -> dg.AssetsDefin
         owners=OWNERS,
         kinds={"delta", "polars"},
         code_version=CODE_VERSION,
-        dagster_type=dg.Nothing,
+        dagster_type=dg.Nothing,  # pyright: ignore[reportArgumentType]  Dagster types it as None
         pool="history_merges",
         description="Every merge and unmerge as a fact of its own: loser, winner, and both times.",
         metadata={"dagster/column_schema": column_schema(MERGES)},
@@ -123,7 +123,7 @@ def _current(contract: Contract) -> dg.AssetsDefinition:
             "dagster/column_lineage": lineage({column: [(history, column)] for column in contract.columns}),
         },
     )
-    def current(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+    def current(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[Any]:
         lake = platform.lake(context.run.run_id)
         reached = watermark(lake)
         if reached is None:

@@ -30,7 +30,8 @@ def run_ingest(
     end = recorded.head().time + dt.timedelta(microseconds=1)
     land_changes(lake, recorded, manifest, contracts, until=end, progress=tell)
     reached = watermark(lake)
-    landed = [day for name in manifest.objects for day in lake.days(f"landing/changes/{name}")]
+    parts = (day for name in manifest.objects for day in lake.days(f"landing/changes/{name}"))
+    landed = [day for day in parts if isinstance(day, dt.date)]
     if reached is None or not landed:
         tell("The log holds no change of the manifest's objects: nothing to build.")
         return

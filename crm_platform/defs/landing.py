@@ -76,7 +76,7 @@ def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinit
         owners=OWNERS,
         kinds={"delta", "polars"},
         code_version=CODE_VERSION,
-        dagster_type=dg.Nothing,
+        dagster_type=dg.Nothing,  # pyright: ignore[reportArgumentType]  Dagster types it as None
         pool=f"landing_snapshot_{contract.object}",
         description=f"Every living {contract.object} as a bulk export showed it at the end of the day.",
         metadata={"dagster/column_schema": column_schema(contract.snapshot_schema, contract)},

@@ -1,5 +1,7 @@
 """Upkeep of the lake: closed days are compacted, logs checkpointed, unpinned old files vacuumed."""
 
+from typing import Any
+
 import dagster as dg
 
 from crm_platform.defs.landing import OWNERS
@@ -19,7 +21,7 @@ from crm_platform.landing import watermark
         "retention and no training manifest needs. Content never changes."
     ),
 )
-def maintenance(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+def maintenance(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[Any]:
     """Tends every table once."""
     lake = platform.lake(context.run.run_id)
     reached = watermark(lake)

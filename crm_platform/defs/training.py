@@ -39,7 +39,7 @@ def _training_set(manifest: Manifest, name: str) -> dg.AssetsDefinition:
             f"{spec.column} became {spec.value!r} within {spec.horizon.days} days. Kept under the hash of all it came from."
         ),
     )
-    def training(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[None]:
+    def training(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[Any]:
         lake = platform.lake(context.run.run_id)
         reached = watermark(lake)
         if reached is None:

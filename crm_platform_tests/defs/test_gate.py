@@ -55,7 +55,8 @@ def test_the_red_day_is_named_with_its_column_and_the_days_before_it_are_built(s
     assert lake.scan("features/account").select(pl.col("known_date").max()).collect().item() < RED
 
 
-def test_once_the_export_fits_again_everything_goes_on_as_if_nothing_had_been(stopped, tmp_path):
+@pytest.mark.usefixtures("stopped")
+def test_once_the_export_fits_again_everything_goes_on_as_if_nothing_had_been(tmp_path):
     with sandbox_at(tmp_path / "sandbox", days=DAYS, accounts=20) as mended:
         settings = settings_in(tmp_path, mended, DAYS)
         assert run_days(settings, RED, settings.last_day)

@@ -215,9 +215,9 @@ def test_rebuilding_a_stretch_leaves_the_files_of_all_other_days(lake):
     assert lake.files("features/lead", others) == before
 
 
-def test_a_red_day_of_what_the_view_does_not_read_stops_nothing(lake):
+def test_a_red_day_of_any_object_stops_the_view_for_merges_come_from_all_of_them(lake):
     hold(lake, "history/account", date(2026, 3, 5), "contract", "two rows", since=at(3, 5))
-    assert build(lake).blocked is None
+    assert build(lake).blocked == date(2026, 3, 5)
 
 
 def test_what_was_known_before_the_first_day_is_built_with_it(lake, tmp_path):
