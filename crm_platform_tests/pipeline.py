@@ -12,6 +12,7 @@ import polars as pl
 from rich.console import Console
 
 from crm_platform.defs.demo import StepLines, materialize
+from crm_platform.defs.jobs import EVERYTHING
 from crm_platform.defs.sandboxed import VARIABLES, dagster_home
 from crm_platform.defs.settings import Settings, load_settings
 from crm_platform.lake import Lake, fingerprint
@@ -44,23 +45,20 @@ def sandbox_at(folder: Path, *, days: int, accounts: int = 40, **more: object) -
         yield address.base_url
 
 
-def run_days(settings: Settings, first: dt.date, last: dt.date) -> bool:
-    """One run of everything over a range of days; whether it succeeded. A failure's lines are printed for pytest."""
+def run_days(settings: Settings, first: dt.date, last: dt.date, *, job: str = EVERYTHING) -> bool:
+    """One run over a range of days; whether it succeeded. A failure's lines are printed for pytest."""
     dagster_home(settings)
     said = io.StringIO()
-    ok, _ = materialize(settings, first, last, StepLines(Console(file=said, width=400)))
+    ok, _ = materialize(settings, first, last, StepLines(Console(file=said, width=400)), job=job)
     if not ok:
         sys.stderr.write(said.getvalue())
     return ok
 
 
-def contents(lake: Lake) -> dict[str, tuple[int, int, int]]:
-    """Every table's content, whatever the order of its rows, without what the real clock wrote."""
-    found = {}
-    for table in lake.tables():
-        rows = lake.scan(table)
-        found[table] = fingerprint(rows.drop(VOLATILE, strict=False))
-    return found
+def contents(lake: Lake, *, without: tuple[str, ...] = ()) -> dict[str, tuple[int, int, int]]:
+    """Every table's content, whatever the order of its rows, without what the real clock wrote and some columns."""
+    dropped = (*VOLATILE, *without)
+    return {table: fingerprint(lake.scan(table).drop(dropped, strict=False)) for table in lake.tables()}
 
 
 def versions(lake: Lake) -> dict[str, int | None]:

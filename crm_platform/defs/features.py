@@ -11,7 +11,7 @@ from crm_platform.defs.days import SINGLE_RUN, YESTERDAY
 from crm_platform.defs.landing import OWNERS
 from crm_platform.defs.platform import CODE_VERSION, Platform
 from crm_platform.defs.report import lineage, over_covered_days
-from crm_platform.features.build import BuildReport, build_features
+from crm_platform.features.build import BuildReport, build_features, stale_from
 from crm_platform.features.catalogue import BoundView, views_for
 from crm_platform.sources import Manifest
 
@@ -71,6 +71,9 @@ def _timeline(manifest: Manifest, bound: BoundView, days: dg.PartitionsDefinitio
                 progress=context.log.info,
             )
 
-        yield from over_covered_days(context, lake, build)
+        def stale(watermark: dt.datetime) -> dt.date | None:
+            return stale_from(lake, platform.contracts, bound, watermark=watermark)
+
+        yield from over_covered_days(context, lake, platform.first, build, stale)
 
     return timeline

@@ -13,6 +13,7 @@ from crm_platform.defs.landing import OWNERS
 from crm_platform.defs.platform import CODE_VERSION, Platform
 from crm_platform.defs.report import column_schema, lineage, over_covered_days
 from crm_platform.history.build import BuildReport, build_current, build_history, build_merges
+from crm_platform.history.staleness import stale_from
 from crm_platform.landing import watermark
 from crm_platform.sources import Manifest
 
@@ -71,7 +72,10 @@ def _history(manifest: Manifest, contract: Contract, days: dg.PartitionsDefiniti
                 progress=context.log.info,
             )
 
-        yield from over_covered_days(context, lake, build)
+        def stale(watermark: dt.datetime) -> dt.date | None:
+            return stale_from(lake, manifest, platform.contracts, name, watermark=watermark)
+
+        yield from over_covered_days(context, lake, platform.first, build, stale)
 
     return history
 
@@ -100,7 +104,7 @@ def _merges(manifest: Manifest, days: dg.PartitionsDefinition) -> dg.AssetsDefin
                 lake, manifest, platform.contracts, days, first_day=platform.first, progress=context.log.info
             )
 
-        yield from over_covered_days(context, lake, build)
+        yield from over_covered_days(context, lake, platform.first, build, lambda _: platform.first)
 
     return merges
 

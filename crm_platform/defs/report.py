@@ -4,7 +4,7 @@ Metadata is made here, from reports of the rooms below; what happened is decided
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import dagster as dg
@@ -105,20 +105,33 @@ class Built(Protocol):
 
 
 def over_covered_days(
-    context: dg.AssetExecutionContext, lake: Lake, build: Callable[[Sequence[dt.date], dt.datetime], Built]
+    context: dg.AssetExecutionContext,
+    lake: Lake,
+    first_day: dt.date,
+    build: Callable[[Sequence[dt.date], dt.datetime], Built],
+    stale_from: Callable[[dt.datetime], dt.date | None],
 ) -> Iterator[Any]:
-    """Lets `build` make those of the run's days that the watermark has entered, and reports them."""
+    """Lets `build` make those of the run's days that the watermark has entered, and reports them.
+
+    Where something has come for an earlier day since that was built, the build begins there: state carries over.
+    """
     reached = watermark(lake)
-    days = [] if reached is None else covered_days(days_of(context), reached)
-    if reached is None or not days:
+    asked = covered_days(days_of(context), reached)
+    if reached is None or not asked:
         context.log.info("the feed has not reached any of these days yet: nothing to build")
         yield from written(context.asset_key, {})
-    else:
-        yield from built(context, build(days, reached))
+        return
+    stale = stale_from(reached) if asked[0] > first_day else None
+    begin = max(min(filter(None, (stale, asked[0]))), first_day)
+    if begin < asked[0]:
+        context.log.info(f"something came for {begin} since it was built: building from there")  # noqa: G004
+    days = [begin + dt.timedelta(days=n) for n in range((asked[-1] - begin).days + 1)]
+    yield from built(context, build(days, reached), set(asked))
 
 
-def built(context: dg.AssetExecutionContext, report: Built) -> Iterator[Any]:
-    """What a build over days tells Dagster: a materialization per day, and in the log why it stopped, if it did."""
+def built(context: dg.AssetExecutionContext, report: Built, asked: Collection[dt.date]) -> Iterator[Any]:
+    """What a build tells Dagster: a materialization per day that was asked for or rewritten, and why it stopped."""
+    rewritten = set(report.commit.days) if report.commit is not None else set[dt.date]()
     if report.blocked is not None:
         context.log.warning("%s stops before %s: that day is red, see the table gate/red", report.table, report.blocked)
     lateness = report.lateness if isinstance(report, BuildReport) else pl.DataFrame()
@@ -127,9 +140,10 @@ def built(context: dg.AssetExecutionContext, report: Built) -> Iterator[Any]:
         day: {
             "rows": report.rows.get(day, 0),
             "delta_version": report.version,
-            "rewritten": report.commit is not None and day in report.commit.days,
+            "rewritten": day in rewritten,
             **{name: fact for name, fact in late.get(day, {}).items() if name.startswith("late")},
         }
         for day in report.days
+        if day in asked or day in rewritten
     }
     yield from written(context.asset_key, told)
