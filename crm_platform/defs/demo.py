@@ -2,6 +2,8 @@
 
 import datetime as dt
 import logging
+import os
+import socket
 from pathlib import Path
 
 import dagster as dg
@@ -16,6 +18,8 @@ from crm_platform.defs.settings import Settings, SettingsError, load_settings
 from crm_platform.defs.summary import print_checks, print_summary
 from crm_platform.landing import watermark
 
+HOST, PROCESS = "crm_platform/host", "crm_platform/process"
+"""Tags that tell which process executes a run."""
 OF_THE_ENGINE = ("Dependencies for step", "Skipping step")
 """How Dagster begins the lines on steps that never started; the failed step above them says why."""
 
@@ -103,6 +107,28 @@ def run_rebuild(config: Path | None, first: dt.date, last: dt.date | None, *, co
     return ok
 
 
+def end_dead_runs(instance: dg.DagsterInstance) -> None:
+    """Ends the runs of this machine whose process was killed, and frees the pools they still hold.
+
+    A daemon's run monitoring does the same for the runs it launched; without it a new run would wait for ever.
+    """
+    begun = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={HOST: socket.gethostname()})
+    for run in instance.get_runs(begun):
+        if not _is_alive(int(run.tags[PROCESS])):
+            instance.report_run_failed(run, "The process of this run was killed; the next run takes its work up.")
+            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
 def materialize(
     settings: Settings, first: dt.date, last: dt.date, lines: logging.Handler, *, job: str = EVERYTHING
 ) -> tuple[bool, str]:
@@ -116,9 +142,10 @@ def materialize(
 
     defs = build_defs(settings, loggers={"console": demo})
     with dg.DagsterInstance.get() as instance:
+        end_dead_runs(instance)
         result = defs.resolve_job_def(job).execute_in_process(
             instance=instance,
-            tags=range_tags(first, last),
+            tags=range_tags(first, last) | {HOST: socket.gethostname(), PROCESS: str(os.getpid())},
             run_config={"loggers": {"console": {}}},
             raise_on_error=False,
         )

@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 import time
@@ -21,6 +22,7 @@ def start(settings):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        start_new_session=True,
     )
     assert child.stdout is not None
     assert child.stdout.readline() == "running\n"
@@ -48,10 +50,10 @@ def test_a_killed_run_repeated_gives_the_same_tables(undisturbed, tmp_path, seed
     try:
         child.wait(timeout=random.Random(seed).uniform(0.05, 0.95) * took)
     except subprocess.TimeoutExpired:
-        child.kill()
+        os.killpg(child.pid, signal.SIGKILL)
         child.wait()
     child.stdout.close()
     again = start(settings)
-    assert again.wait() == 0
+    assert again.wait(timeout=300) == 0
     again.stdout.close()
     assert contents(Lake(settings.lake_root)) == expected
