@@ -14,9 +14,8 @@ from selenium.webdriver.support.ui import WebDriverWait
 
 HERE = Path(__file__).parent / "pictures"
 PAGES = {
-    "graph": ("/asset-groups", "landing_changes|history|features"),
-    "asset": ("/assets/history/opportunity", "opportunity"),
-    "checks": ("/assets/landing/snapshot/lead?view=checks", "schema_drift"),
+    "graph": ("/asset-groups?expanded=features,history,landing,training", "features"),
+    "checks": ("/assets/landing/snapshot/lead?view=checks&checkDetail=schema_drift", "schema_drift"),
     "backfills": ("/runs?view=backfills", "Backfill"),
 }
 
@@ -52,8 +51,8 @@ def main(url: str) -> None:
                         word in page.find_element(By.TAG_NAME, "body").text for word in words.split("|")
                     )
                 )
-                chrome.implicitly_wait(3)
-                chrome.find_elements(By.CSS_SELECTOR, ".no-such-thing")  # lets the page settle for three seconds
+                chrome.implicitly_wait(6)
+                chrome.find_elements(By.CSS_SELECTOR, ".no-such-thing")  # lets the page settle for six seconds
                 chrome.implicitly_wait(0)
                 chrome.save_screenshot(str(HERE / f"{name}.png"))
                 sys.stdout.write(f"{HERE / name}.png\n")

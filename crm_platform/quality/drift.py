@@ -34,7 +34,7 @@ COMMON = 0.5
 REMEDY = (
     "Compatible differences need no haste: add the column or value to the contract. "
     "Otherwise change the contract and land the kept file, ask the CRM for the old shape and export the day again, "
-    "or skip the day with `crm-platform snapshot skip DAY`."
+    "or skip the day with `crm-platform snapshot skip DAY --object OBJECT`."
 )
 
 

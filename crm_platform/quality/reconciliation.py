@@ -17,7 +17,7 @@ from crm_platform.sources import Manifest
 LIMIT_REMEDY = (
     "More rows are missing from the snapshot than the manifest's inferred_delete_limit allows, so nothing was inferred. "
     "If they are really gone, raise the limit for this build; if the export was cut short, take a dated one again, "
-    "or skip the day with `crm-platform snapshot skip DAY`."
+    "or skip the day with `crm-platform snapshot skip DAY --object OBJECT`."
 )
 DIFFERS_REMEDY = "Rebuild history from the day on: `crm-platform rebuild --from DAY`."
 
