@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 export DAGSTER_HOME := $(CURDIR)/data/dagster
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install demo dev test check format lock pictures clean
+.PHONY: help install demo dev test test-kills bench check format lock pictures clean
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -33,6 +33,12 @@ dev: install ## The same sandbox, with the Dagster UI on http://127.0.0.1:3000.
 
 test: install ## All tests.
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+test-kills: install ## The run is killed at twenty random moments instead of five.
+	@CRM_PLATFORM_KILLS=20 $(BIN)/python -m pytest -n 2 crm_platform_tests/defs/test_kill.py
+
+bench: install ## The time kernel beside its peers, on generated data; prints the table (ROWS=1000000).
+	@$(BIN)/python -m crm_platform_tests.benchmarks.measuring --rows $(or $(ROWS),1000000)
 
 check: install ## What CI runs: ruff, pyright, import-linter, tests.
 	@$(BIN)/ruff check .

@@ -98,7 +98,7 @@ def failed_checks(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     if context.cursor is None:
         context.update_cursor(str(newest))
         return dg.SkipReason("From now on failed checks are told.")
-    records = context.instance.get_event_records(
+    records = context.instance.event_log_storage.get_event_records(
         dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=int(context.cursor)),
         ascending=True,
     )
