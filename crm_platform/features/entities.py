@@ -18,16 +18,54 @@ from crm_platform.history.registers import BEGINNING, FOREVER, Steps
 
 
 @dataclass(frozen=True)
+class Closing:
+    """What stood just before a window, so that nothing older need be looked at; arrays by the entities' codes.
+
+    Attributes:
+        since: Where the window begins (µs).
+        stood: Whether the entity had a step before the window.
+        changed_at: The last news of those (µs).
+        held: By attribute, since when its value had held (µs), where it had one.
+    """
+
+    since: int
+    stood: Flags
+    changed_at: Ints
+    held: dict[str, Ints]
+
+    @classmethod
+    def of(cls, rows: pl.DataFrame, codes: Codes, since: int, attributes: Sequence[Attribute]) -> "Closing":
+        """Reads the closing rows of a timeline: entity_id, changed_at, and `{field}_since` where one is asked for."""
+        code = codes.encode(rows["entity_id"])
+
+        def spread(column: str) -> Ints:
+            found = np.full(len(codes), since - 1, dtype=np.int64)
+            found[code] = rows[column].to_physical().fill_null(since - 1).to_numpy()
+            return found
+
+        stood = np.zeros(len(codes), dtype=np.bool_)
+        stood[code] = True
+        held = {one.columns[0]: spread(one.columns[1]) for one in attributes if one.since}
+        return cls(since, stood, spread("changed_at"), held)
+
+    def news(self, entity: Ints, changed: Ints) -> Ints:
+        """The last news of entities: what was found, or what stood before the window where that is older."""
+        return np.where(changed < self.since, self.changed_at[entity], changed)
+
+
+@dataclass(frozen=True)
 class EntityStates:
     """The steps at which entities become known, die, revive, or change an attribute.
 
     Attributes:
         axis: One row per step; the first of an entity is its first step.
         values: Beside it: is_deleted, then the attributes' columns.
+        closing: What stood before the window, where that is not to be found out from history.
     """
 
     axis: Axis
     values: pl.DataFrame
+    closing: Closing | None = None
 
     def at(self, entity: Ints, moment: Ints) -> pl.DataFrame:
         """The states of entities at moments; nulls before their first step."""
@@ -43,7 +81,13 @@ class EntityStates:
 
 
 def entity_states(
-    codes: Codes, named: Ints, own: Steps | None, attributes: Sequence[Attribute], pieces: pl.DataFrame
+    codes: Codes,
+    named: Ints,
+    own: Steps | None,
+    attributes: Sequence[Attribute],
+    pieces: pl.DataFrame,
+    *,
+    closing: Closing | None = None,
 ) -> EntityStates:
     """Walks the entities' own registers and their roots together.
 
@@ -53,7 +97,10 @@ def entity_states(
         own: The known-axis steps of the entities' own versions; None where a view has none: merges alone decide.
         attributes: The features to carry.
         pieces: The roots of merged entities: entity_id, since, until, root_id.
+        closing: What stood before a window; then steps before it are one, just before it.
     """
+    if closing is not None:
+        named = np.where(closing.stood, closing.since - 1, named)
     roots = pieces.filter(pl.col("since") > BEGINNING)
     parts = [
         (np.flatnonzero(named < FOREVER), named[named < FOREVER]),
@@ -61,9 +108,10 @@ def entity_states(
     ]
     if own is not None:
         parts.append((codes.encode(own.ids)[own.entity], own.since))
-    entity, moment = distinct_pairs(
-        np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
-    )
+    everyone, always = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    if closing is not None:
+        always = np.maximum(always, closing.since - 1)
+    entity, moment = distinct_pairs(everyone, always)
     dead = _is_merged_away(entity, moment, codes, pieces)
     shown: dict[str, pl.Series] = {}
     if own is not None:
@@ -72,7 +120,7 @@ def entity_states(
             dead |= (step >= 0) & own.is_tombstone[step]
         alive = np.where(dead, -1, step)
         shown = {one.columns[0]: _values(own, one.columns[0], alive) for one in attributes}
-    return _changes(codes, entity, moment, pl.DataFrame({"is_deleted": dead, **shown}), attributes)
+    return _changes(codes, (entity, moment), pl.DataFrame({"is_deleted": dead, **shown}), attributes, closing)
 
 
 def _is_merged_away(entity: Ints, moment: Ints, codes: Codes, pieces: pl.DataFrame) -> Flags:
@@ -95,9 +143,14 @@ def _values(own: Steps, column: str, steps: Ints) -> pl.Series:
 
 
 def _changes(
-    codes: Codes, entity: Ints, moment: Ints, values: pl.DataFrame, attributes: Sequence[Attribute]
+    codes: Codes,
+    places: tuple[Ints, Ints],
+    values: pl.DataFrame,
+    attributes: Sequence[Attribute],
+    closing: Closing | None,
 ) -> EntityStates:
-    """Keeps the rows that differ from the one before, and says since when each value has held."""
+    """Keeps the rows, at (entity, moment), that differ from the one before; says since when each value has held."""
+    entity, moment = places
     first = np.ones(len(entity), dtype=np.bool_)
     first[1:] = entity[1:] != entity[:-1]
     differs = {
@@ -112,6 +165,9 @@ def _changes(
         columns.append(values[name])
         if one.since:
             held = np.maximum.accumulate(np.where(differs[name][kept], np.arange(len(entity)), 0))
-            since = pl.Series(f"{name}_since", moment[held] if len(held) else moment).cast(UTC_US)
+            from_then = (
+                moment if closing is None else np.where(moment < closing.since, closing.held[name][entity], moment)
+            )
+            since = pl.Series(f"{name}_since", from_then[held]).cast(UTC_US)
             columns.append(pl.select(pl.when(values[name].is_not_null()).then(since).alias(since.name)).to_series())
-    return EntityStates(Axis(entity, moment, len(codes)), pl.DataFrame(columns))
+    return EntityStates(Axis(entity, moment, len(codes)), pl.DataFrame(columns), closing)

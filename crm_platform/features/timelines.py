@@ -15,7 +15,7 @@ import polars as pl
 from crm_platform.contracts import UTC_US, PermanentError
 from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.columns import Columns
-from crm_platform.features.entities import EntityStates, entity_states
+from crm_platform.features.entities import Closing, EntityStates, entity_states
 from crm_platform.features.segments import (
     Contributions,
     Segments,
@@ -64,6 +64,11 @@ class TimelineError(PermanentError):
         return cls(f"{name} {moment.isoformat()} has no time zone. Give it in UTC, as datetime(…, tzinfo=UTC).")
 
     @classmethod
+    def endless(cls, view: FeatureView) -> "TimelineError":
+        """Says that closing rows stand before a moment."""
+        return cls(f"View {view.name} was given closing rows, but no `since` before which they stood. Give both.")
+
+    @classmethod
     def types(cls, view: FeatureView, found: list[str]) -> "TimelineError":
         """Says that ids are not of one type."""
         return cls(
@@ -80,8 +85,12 @@ def build_timeline(
     versions: Frame | None = None,
     since: datetime | None = None,
     until: datetime | None = None,
+    closing: Frame | None = None,
 ) -> pl.LazyFrame:
     """The steps of a view's features, for all entities.
+
+    With closing rows, of the rows known before `since` only those that still matter then are needed: the living
+    versions and facts (`history.living`), of activities that can count from then on.
 
     Args:
         view: What to compute.
@@ -91,6 +100,8 @@ def build_timeline(
         versions: One row per version of an entity, with the attributes' fields; without, merges alone say who is dead.
         since: Only the steps from here on, inclusive.
         until: Only the steps before here.
+        closing: The last step before `since` of every entity that has one, in the timeline's columns; None to find out
+            from the whole past.
 
     Returns:
         One row per step: entity_id, known_at, changed_at, is_deleted, the features; sorted by entity_id and known_at.
@@ -102,7 +113,10 @@ def build_timeline(
         AmountError: A column that is summed holds no numbers.
     """
     window = _bound("since", since), _bound("until", until)
-    known = known_of(view, activities, merges, versions)
+    if closing is not None and window[0] is None:
+        raise TimelineError.endless(view)
+    before = None if closing is None or window[0] is None else (closing.lazy().collect(), window[0])
+    known = known_of(view, activities, merges, versions, before)
     stretches = list(known.stretches()) or [(0, 0)]
     return pl.concat(_side_by_side(lambda stretch: known.steps(*stretch, *window), stretches)).lazy()
 
@@ -141,8 +155,8 @@ class Known:
         rows = slice(self.states.axis.offsets[low], self.states.axis.offsets[high])
         entity, moment = self._candidates(part, rows, since, until)
         if since is not None:
-            born = self.states.first_steps()[low:high] < since if high > low else np.zeros(0, dtype=np.bool_)
-            before = np.flatnonzero(born) + low
+            asked = np.unique(entity)
+            before = asked[self.states.first_steps()[asked] < since]
             entity = np.concatenate([entity, before])
             moment = np.concatenate([moment, np.full(len(before), since - 1)])
         entity, moment = distinct_pairs(entity, moment)
@@ -195,8 +209,10 @@ class Known:
             np.concatenate([news_moment, self.states.axis.moment[rows]]),
         )
         last = Axis(*news, len(axis.offsets) - 1).last_by(axis.entity, axis.moment)
-        changed = pl.Series("changed_at", news[1]).gather(pl.Series(last)).cast(UTC_US)
-        return self._values(part, axis, low).insert_column(0, changed)
+        changed = news[1][last] if len(last) else last
+        if self.states.closing is not None:
+            changed = self.states.closing.news(axis.entity + low, changed)
+        return self._values(part, axis, low).insert_column(0, pl.Series("changed_at", changed).cast(UTC_US))
 
     def _candidates(self, part: Contributions, rows: slice, since: int | None, until: int | None) -> tuple[Ints, Ints]:
         """The moments at which anything may change: sorted or not, repeated or not."""
@@ -223,8 +239,14 @@ class Known:
         return np.searchsorted(self.segments.entity, np.arange(len(self.codes) + 1)).astype(np.int64)
 
 
-def known_of(view: FeatureView, activities: Frame | None, merges: Frame | None, versions: Frame | None) -> Known:
-    """Reads history for a view.
+def known_of(
+    view: FeatureView,
+    activities: Frame | None,
+    merges: Frame | None,
+    versions: Frame | None,
+    before: tuple[pl.DataFrame, int] | None = None,
+) -> Known:
+    """Reads history for a view; `before` are closing rows and the moment (µs) before which they stood.
 
     Raises:
         TimelineError: The view needs what was not given.
@@ -241,6 +263,7 @@ def known_of(view: FeatureView, activities: Frame | None, merges: Frame | None, 
     id_type = acted.rows.schema[str(view.key)] if acted is not None else (own.ids.dtype if own is not None else None)
     roots = roots_of(merges, id_type)
     columns = [roots.named["entity_id"], *([own.ids] if own else []), *([acted.rows[str(view.key)]] if acted else [])]
+    columns += [before[0]["entity_id"]] if before is not None else []
     if len({str(one.dtype) for one in columns}) > 1:
         raise TimelineError.types(view, [str(one.dtype) for one in columns])
     codes = Codes.of(*columns)
@@ -255,7 +278,8 @@ def known_of(view: FeatureView, activities: Frame | None, merges: Frame | None, 
         np.minimum(first, named_by(acted.rows, key, owners, len(codes)), out=first)
         pieces = coded(roots.pieces, codes)
         segments = segments_of(acted, owners, pieces, key=key, time=view.time, reads=view.reads)
-    states = entity_states(codes, first, own, view.attributes, roots.pieces)
+    closing = None if before is None else Closing.of(before[0], codes, before[1], view.attributes)
+    states = entity_states(codes, first, own, view.attributes, roots.pieces, closing=closing)
     read = Columns(pl.DataFrame() if segments.steps is None else segments.steps.rows)
     read.prepare(view)
     return Known(view, codes, segments, states, read)

@@ -23,6 +23,8 @@ from crm_platform.features import (
     point_in_time_join,
     with_keyframes,
 )
+from crm_platform.features.timelines import TimelineError
+from crm_platform.history.living import living, living_links
 from crm_platform_tests.features.brute_force import MICROSECOND, Answers
 from crm_platform_tests.features.histories import START, UTC_US, frames, lives
 
@@ -180,6 +182,40 @@ def test_building_by_window_equals_building_at_once_whatever_the_cuts(told_frame
         for since, until in zip([None, *cuts], [*cuts, None], strict=True)
     ]
     assert pl.concat(parts).sort("entity_id", "known_at").equals(whole)
+
+
+@pytest.mark.parametrize(("hours", "declared"), [(13, "all"), (24, "finite"), (5 * 24, "all")])
+def test_building_from_what_is_carried_equals_building_at_once_whatever_the_cuts(told_frames, hours, declared):
+    activities, merges, versions = told_frames
+    attributes = [Attribute("stage", since=True), Attribute("size"), Attribute("size2", since=True)]
+    versions = versions.with_columns(size2="size")
+    view, _ = view_of(FINITE + (ENDLESS if declared == "all" else []), attributes)
+    whole = build_timeline(view, activities, merges, versions=versions).collect()
+    width = dt.timedelta(hours=hours)
+    begin = START - 4 * DAY
+    built = build_timeline(view, activities, merges, versions=versions, until=begin).collect()
+    for n in range(int(dt.timedelta(days=24) / width) + 2):
+        since, last = begin + n * width, begin + n * width - MICROSECOND
+        fields = ["account_id", "occurred_at", *view.reads]
+        steps = build_timeline(
+            view,
+            living(activities, last, fields),
+            living_links(merges, last),
+            versions=living(versions, last, ["stage", "size", "size2"]),
+            since=since,
+            until=since + width,
+            closing=built.group_by("entity_id", maintain_order=True).last(),
+        ).collect()
+        built = pl.concat([built, steps]).sort("entity_id", "known_at")
+    assert built.equals(whole.filter(pl.col("known_at") < since + width))
+    assert built["stage_since"].n_unique() > 20
+
+
+def test_closing_rows_without_a_moment_before_which_they_stood_are_refused(told_frames):
+    activities, merges, _ = told_frames
+    view, _ = view_of(FINITE)
+    with pytest.raises(TimelineError, match="no `since` before which they stood"):
+        build_timeline(view, activities, merges, closing=build_timeline(view, activities, merges))
 
 
 def test_the_past_does_not_change_when_the_future_lands(told_frames):
