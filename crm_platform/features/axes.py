@@ -47,8 +47,12 @@ class Axis:
 
     def last_by(self, entity: Ints, moment: Ints) -> Ints:
         """The last row of the entity at or before the moment; -1 where there is none."""
-        after = self.first_at(entity, np.minimum(moment, self._last) + 1)
+        after = self.upto(entity, moment)
         return np.where(after > self.offsets[entity], after - 1, -1)
+
+    def upto(self, entity: Ints, moment: Ints) -> Ints:
+        """How many rows lie at or before the moment, those of earlier entities among them."""
+        return self.first_at(entity, np.minimum(moment, self._last) + 1)
 
     def _packed(self, entity: Ints, moment: Ints) -> Ints:
         return (entity << self._bits) | (moment - self._base)
@@ -81,16 +85,50 @@ def distinct_pairs(entity: Ints, moment: Ints) -> tuple[Ints, Ints]:
 
 
 def stable_order(values: Ints) -> Ints:
-    """The rows in the order of their values (none negative), equal ones as they stood.
+    """The rows in the order of their values (none negative), equal ones as they stood."""
+    return grouped(values)[1]
+
+
+def grouped(values: Ints) -> tuple[Ints, Ints]:
+    """Values (none negative) in their order, and the row of each, equal ones as they stood.
 
     Sorting values with their row in the lower bits is several times as fast as sorting rows by their values.
     """
     bits = len(values).bit_length()
     if len(values) and int(values.max()).bit_length() + bits > KEY_BITS:
-        return np.argsort(values, kind="stable")
-    tagged = (values << bits) | np.arange(len(values))
+        order = np.argsort(values, kind="stable")
+        return values[order], order
+    tagged = values << bits
+    tagged |= np.arange(len(values))
     tagged.sort()
-    return tagged & ((1 << bits) - 1)
+    order = tagged & ((1 << bits) - 1)
+    tagged >>= bits
+    return tagged, order
+
+
+def order_by(entity: Ints, moment: Ints) -> Ints | None:
+    """The order by (entity, moment), equal ones as they stood; None where rows stand in it already.
+
+    What decides is sorted in one 64-bit number with the row below it, its lowest bits cut off where there is no room; the
+    few that this leaves in doubt are sorted again.
+    """
+    if not ((entity[1:] < entity[:-1]) | ((entity[1:] == entity[:-1]) & (moment[1:] < moment[:-1]))).any():
+        return None
+    base = int(moment.min())
+    rows, span = len(entity).bit_length(), (int(moment.max()) - base).bit_length()
+    cut = max(int(entity.max()).bit_length() + span + rows - KEY_BITS, 0)
+    if cut > span:
+        return np.lexsort((moment, entity))
+    tagged = ((entity << (span - cut)) | ((moment - base) >> cut)) << rows | np.arange(len(entity))
+    tagged.sort()
+    order = tagged & ((1 << rows) - 1)
+    if cut:
+        tagged >>= rows
+        tied = ~is_new(tagged)
+        doubtful = np.flatnonzero(tied | np.append(tied[1:], False))
+        mended = np.lexsort((moment[order[doubtful]], tagged[doubtful]))
+        order[doubtful] = order[doubtful[mended]]
+    return order
 
 
 def is_new(*columns: Ints) -> Flags:

@@ -13,7 +13,7 @@ import polars as pl
 from crm_platform.contracts import UTC_US
 from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.views import Attribute
-from crm_platform.history.codes import Codes, Flags, Ints
+from crm_platform.history.codes import Codes, Flags, Ints, positions
 from crm_platform.history.registers import BEGINNING, FOREVER, Steps
 
 
@@ -67,10 +67,15 @@ class EntityStates:
     values: pl.DataFrame
     closing: Closing | None = None
 
-    def at(self, entity: Ints, moment: Ints) -> pl.DataFrame:
-        """The states of entities at moments; nulls before their first step."""
-        found = pl.Series(self.axis.last_by(entity, moment))
-        return self.values.select(pl.all().gather(found.set(found < 0, None)))
+    def of(self, low: int, high: int) -> tuple[Ints, Ints]:
+        """The steps of a range of entities, which count from 0 there."""
+        rows = slice(self.axis.offsets[low], self.axis.offsets[high])
+        return self.axis.entity[rows] - low, self.axis.moment[rows]
+
+    def at(self, entity: Ints, passed: Ints) -> pl.DataFrame:
+        """The states of entities of whose steps, and those of all before them, so many have passed; nulls before the first."""
+        step = np.where(passed > self.axis.offsets[entity], passed - 1, -1)
+        return self.values.select(pl.all().gather(positions(step)))
 
     def first_steps(self) -> Ints:
         """Each entity's first step (µs), by code; FOREVER for one that nothing names."""

@@ -6,6 +6,7 @@ The moments asked about take the place of the steps; everything else is what `ti
 import numpy as np
 import polars as pl
 
+from crm_platform.features.axes import order_by
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.timelines import Frame, known_of
 from crm_platform.features.views import FeatureView
@@ -44,8 +45,9 @@ def features_at(
     if keys.dtype != known.codes.ids.dtype and keys.null_count() < len(keys):
         raise SpineError.key_type("entity_id", keys.dtype, known.codes.ids.dtype)
     asked, moment = known.codes.encode(keys.cast(known.codes.ids.dtype)), micros_of(as_of)
-    order = np.lexsort((moment, asked))
-    order = order[asked[order] != ABSENT]
+    order = np.flatnonzero(asked != ABSENT)
+    by_time = order_by(asked[order], moment[order])
+    order = order if by_time is None else order[by_time]
     found = known.at(asked[order], moment[order])
     place = np.full(len(keys), -1, dtype=np.int64)
     place[order] = np.arange(len(order))

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from crm_platform.features.axes import is_new, stable_order
+from crm_platform.features.axes import grouped, is_new
 from crm_platform.history.codes import Codes, Flags, Ints
 from crm_platform.history.registers import (
     FOREVER,
@@ -58,6 +58,21 @@ class Contributions:
         picked = pl.Series(winners)
         return self.rows[column].gather(picked.set(picked < 0, None) if len(winners) and winners.min() < 0 else picked)
 
+    def taken(self, order: Ints) -> "Contributions":
+        """The same in another order."""
+        arrays = {
+            "entity": self.entity,
+            "activity": self.activity,
+            "since": self.since,
+            "until": self.until,
+            "occurred_at": self.occurred_at,
+            "newest": self.newest,
+            **{f"winner {name}": winners for name, winners in self.winners.items()},
+        }
+        moved = _each_once(arrays, order)
+        winners = {name: moved.pop(f"winner {name}") for name in self.winners}
+        return Contributions(self.rows, winners=winners, **moved)
+
     def starts(self) -> Ints:
         """From when on each can count: known, and taken place."""
         return np.maximum(self.since, self.occurred_at)
@@ -94,22 +109,25 @@ class Segments:
         return cls(None, nothing, (), nothing, nothing)
 
     def of(self, low: int, high: int) -> Contributions:
-        """The contributions to a range of entities."""
+        """The contributions to a range of entities, which count from 0 there."""
         first, last = np.searchsorted(self.entity, [low, high])
         here = slice(int(first), int(last))
         step = self.step[here]
         if self.steps is None:
             return Contributions(pl.DataFrame(), step, step, step, step, step, step, {})
-        arrays = {
-            "activity": self.steps.entity,
-            "newest": self.steps.newest,
-            **{f"winner {name}": self.steps.winners[name] for name in self.reads},
-        }
-        taken = _each_once(arrays, step)
+        if self.steps.are_rows:
+            taken = dict.fromkeys(["activity", "newest", *(f"winner {name}" for name in self.reads)], step)
+        else:
+            arrays = {
+                "activity": self.steps.entity,
+                "newest": self.steps.newest,
+                **{f"winner {name}": self.steps.winners[name] for name in self.reads},
+            }
+            taken = _each_once(arrays, step)
         since, until = (one[here] for one in self.cut) if self.cut else (self.steps.since[step], self.steps.until[step])
         return Contributions(
             rows=self.steps.rows,
-            entity=self.entity[here],
+            entity=self.entity[here] - low,
             activity=taken["activity"],
             since=since,
             until=until,
@@ -158,15 +176,21 @@ def segments_of(
         time: The column with the business time.
         reads: The columns that features read.
     """
-    owner = _gathered(owners, steps.winners[key], -1)
     occurred = steps.rows[time].to_physical().fill_null(FOREVER).to_numpy().astype(np.int64, copy=False)
-    moment = _gathered(occurred, steps.winners[time], FOREVER)
-    counts = ~steps.is_tombstone & (owner >= 0) & (moment < FOREVER) & (moment < steps.until)
-    segment = np.flatnonzero(counts)
-    entity = owner[segment]
+    if steps.are_rows:
+        owner, moment = owners, occurred
+        counts = (owner >= 0) & (moment < FOREVER)
+    else:
+        owner = _gathered(owners, steps.winners[key], -1)
+        moment = _gathered(occurred, steps.winners[time], FOREVER)
+        counts = ~steps.is_tombstone & (owner >= 0) & (moment < FOREVER) & (moment < steps.until)
+    segment = None if counts.all() else np.flatnonzero(counts)
+    entity = owner if segment is None else owner[segment]
     if not roots.height:
-        order = stable_order(entity)
-        return Segments(steps, moment, reads, entity[order], segment[order])
+        entity, order = grouped(entity)
+        return Segments(steps, moment, reads, entity, order if segment is None else segment[order])
+    if segment is None:
+        segment = np.arange(len(entity))
     segment, entity, since, until = _cut(segment, entity, steps.since[segment], steps.until[segment], roots)
     order = np.lexsort((since, steps.entity[segment], entity))
     return Segments(steps, moment, reads, entity[order], segment[order], (since[order], until[order]))

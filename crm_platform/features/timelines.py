@@ -4,10 +4,11 @@ Here the parts meet: what activities contribute, what is known of entities, and 
 at which the answer differs from the one before; that is all there is to it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -15,6 +16,7 @@ import polars as pl
 from crm_platform.contracts import UTC_US, PermanentError
 from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.columns import Columns
+from crm_platform.features.courses import Course, Pairs, Places
 from crm_platform.features.entities import Closing, EntityStates, entity_states
 from crm_platform.features.segments import (
     Contributions,
@@ -25,16 +27,17 @@ from crm_platform.features.segments import (
     news_of,
     segments_of,
 )
-from crm_platform.features.views import FeatureView, Windowed
-from crm_platform.features.windows import Windows, micros
-from crm_platform.history.codes import Codes, Ints
+from crm_platform.features.streams import side_by_side, streamed
+from crm_platform.features.views import FeatureView
+from crm_platform.features.windows import Windows, micros, spans_of
+from crm_platform.history.codes import Codes, Flags, Ints
 from crm_platform.history.links import roots_of
 from crm_platform.history.registers import FOREVER, steps_of
 
 Frame = pl.DataFrame | pl.LazyFrame
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
-CHUNK = 1_000_000
+CHUNK = 250_000
 """How many contributions and steps one thread works on at once, about: what bounds memory."""
 
 
@@ -117,8 +120,8 @@ def build_timeline(
         raise TimelineError.endless(view)
     before = None if closing is None or window[0] is None else (closing.lazy().collect(), window[0])
     known = known_of(view, activities, merges, versions, before)
-    stretches = list(known.stretches()) or [(0, 0)]
-    return pl.concat(_side_by_side(lambda stretch: known.steps(*stretch, *window), stretches)).lazy()
+    schema = known.steps(0, 0).schema
+    return streamed(lambda: side_by_side(lambda stretch: known.steps(*stretch, *window), known.stretches()), schema)
 
 
 @dataclass(frozen=True)
@@ -141,8 +144,7 @@ class Known:
 
     def stretches(self) -> Iterator[tuple[int, int]]:
         """Ranges of entities that are worked on at once."""
-        spans = 1 + len({feature.span for feature in self.view.over_activities if isinstance(feature, Windowed)})
-        load: Ints = self._offsets() * spans + self.states.axis.offsets
+        load: Ints = self._offsets() * (1 + len(self.spans)) + self.states.axis.offsets
         low = 0
         while low < len(self.codes):
             high = max(int(np.searchsorted(load, int(load[low]) + CHUNK, side="right")) - 1, low + 1)
@@ -151,28 +153,28 @@ class Known:
 
     def steps(self, low: int, high: int, since: int | None = None, until: int | None = None) -> pl.DataFrame:
         """The steps of a range of entities, in a window (µs)."""
-        part = self.segments.of(low, high)
-        rows = slice(self.states.axis.offsets[low], self.states.axis.offsets[high])
-        entity, moment = self._candidates(part, rows, since, until)
-        if since is not None:
-            asked = np.unique(entity)
-            before = asked[self.states.first_steps()[asked] < since]
-            entity = np.concatenate([entity, before])
-            moment = np.concatenate([moment, np.full(len(before), since - 1)])
-        entity, moment = distinct_pairs(entity, moment)
-        found = self._told(part, rows, Axis(entity - low, moment, max(high - low, 1)), low)
-        differs = np.ones(len(entity), dtype=np.bool_)
-        if len(entity):
-            changes = found.select(pl.any_horizontal(pl.all().ne_missing(pl.all().shift(1)))).to_series().to_numpy()
-            differs[1:] = changes[1:] | (entity[1:] != entity[:-1])
+        part = self._part(low, high)
+        happenings = [*part.happenings(self.spans), self._news(part)]
+        if since is None and until is None:
+            places = Places.of_all(happenings, part.course.entities)
+        else:
+            places = Places.at(self._window(happenings, low, high, since, until), happenings)
+        entity, moment = places.axis.entity, places.axis.moment
+        changed = happenings[-1][1][places.passed[-1] - 1] if len(entity) else moment
+        if self.states.closing is not None:
+            changed = self.states.closing.news(entity + low, changed)
+        found = self._values(part, places, low).insert_column(0, pl.Series("changed_at", changed).cast(UTC_US))
+        differs = differing(found)
+        differs[1:] |= entity[1:] != entity[:-1]
         if since is not None:
             differs &= moment >= since
-        kept = pl.Series(differs)
+        if not differs.all():
+            entity, moment, found = entity[differs], moment[differs], found.filter(pl.Series(differs))
         return pl.DataFrame(
             [
-                self.codes.decode(entity[differs]).alias("entity_id"),
-                pl.Series("known_at", moment[differs]).cast(UTC_US),
-                *found.filter(kept).get_columns(),
+                self.codes.decode(entity + low).alias("entity_id"),
+                pl.Series("known_at", moment).cast(UTC_US),
+                *found.get_columns(),
             ]
         )
 
@@ -185,58 +187,78 @@ class Known:
         def of(stretch: tuple[int, int]) -> pl.DataFrame:
             low, high = stretch
             asked = slice(*np.searchsorted(entity, [low, high]))
-            part = self.segments.of(low, high)
-            return self._values(part, Axis(entity[asked] - low, moment[asked], max(high - low, 1)), low)
+            part = self._part(low, high)
+            axis = Axis(entity[asked] - low, moment[asked], part.course.entities)
+            return self._values(part, Places.at(axis, part.happenings(self.spans)), low)
 
-        return pl.concat(_side_by_side(of, list(self.stretches()) or [(0, 0)]))
+        return pl.concat(side_by_side(of, list(self.stretches()) or [(0, 0)]))
 
-    def _values(self, part: Contributions, axis: Axis, low: int) -> pl.DataFrame:
-        """is_deleted and the features, in the view's order, at the places of an axis whose entities count from low."""
-        states = self.states.at(axis.entity + low, axis.moment)
-        shifted = _shifted(part, low)
-        columns = Windows(shifted, axis, self.read).columns(self.view)
+    @cached_property
+    def spans(self) -> list[int | None]:
+        """The windows of the view (µs; None for all time)."""
+        return spans_of(self.view)
+
+    def _part(self, low: int, high: int) -> "_Part":
+        known = self.segments.of(low, high)
+        return _Part(known, Course.of(known, max(high - low, 1)), self.states.of(low, high))
+
+    def _values(self, part: "_Part", places: Places, low: int) -> pl.DataFrame:
+        """is_deleted and the features, in the view's order, at places whose entities count from low."""
+        stepped, begun, *ended = places.passed
+        states = self.states.at(places.axis.entity + low, stepped + self.states.axis.offsets[low])
+        windows = Windows(part.course, places.axis, begun, dict(zip(self.spans, ended, strict=False)), self.read)
+        columns = windows.columns(self.view)
         unknown = states["is_deleted"].is_null()
         if unknown.any():
             columns = {name: pl.select(pl.when(~unknown).then(one)).to_series() for name, one in columns.items()}
         own = {name: states[name] for name in states.columns}
         return pl.DataFrame({name: (own | columns)[name] for name in ("is_deleted", *self.view.columns)})
 
-    def _told(self, part: Contributions, rows: slice, axis: Axis, low: int) -> pl.DataFrame:
-        """changed_at, is_deleted and the features at the places of an axis whose entities count from low."""
-        news_entity, news_moment = news_of(part, micros(self.view.longest))
-        news = distinct_pairs(
-            np.concatenate([news_entity, self.states.axis.entity[rows]]) - low,
-            np.concatenate([news_moment, self.states.axis.moment[rows]]),
-        )
-        last = Axis(*news, len(axis.offsets) - 1).last_by(axis.entity, axis.moment)
-        changed = news[1][last] if len(last) else last
-        if self.states.closing is not None:
-            changed = self.states.closing.news(axis.entity + low, changed)
-        return self._values(part, axis, low).insert_column(0, pl.Series("changed_at", changed).cast(UTC_US))
+    def _news(self, part: "_Part") -> Pairs:
+        """Entities and moments of all news."""
+        acted = news_of(part.known, micros(self.view.longest))
+        entity, moment = (np.concatenate(side) for side in zip(acted, part.own, strict=True))
+        return distinct_pairs(entity, moment)
 
-    def _candidates(self, part: Contributions, rows: slice, since: int | None, until: int | None) -> tuple[Ints, Ints]:
-        """The moments at which anything may change: sorted or not, repeated or not."""
-        spans = {
-            micros(feature.span) if isinstance(feature, Windowed) else None for feature in self.view.over_activities
-        }
-        starts = part.starts()
-        entity, moment = [self.states.axis.entity[rows]], [self.states.axis.moment[rows]]
-        for span in spans:
-            ends = part.ends(span)
-            counts = starts < ends
-            finite = counts & (ends < FOREVER)
-            entity += [part.entity[counts], part.entity[finite]]
-            moment += [starts[counts], ends[finite]]
-        everyone, always = np.concatenate(entity), np.concatenate(moment)
-        inside = np.ones(len(always), dtype=np.bool_)
+    def _window(self, happenings: Sequence[Pairs], low: int, high: int, since: int | None, until: int | None) -> Axis:
+        """The moments of a window at which anything happens, and the one just before it."""
+        entity, moment = (np.concatenate(side) for side in zip(*happenings, strict=True))
+        inside = np.ones(len(moment), dtype=np.bool_)
         if since is not None:
-            inside &= always >= since
+            inside &= moment >= since
         if until is not None:
-            inside &= always < until
-        return everyone[inside], always[inside]
+            inside &= moment < until
+        entity, moment = entity[inside], moment[inside]
+        if since is not None:
+            asked = np.unique(entity)
+            before = asked[self.states.first_steps()[asked + low] < since]
+            entity = np.concatenate([entity, before])
+            moment = np.concatenate([moment, np.full(len(before), since - 1)])
+        return Axis(*distinct_pairs(entity, moment), max(high - low, 1))
 
     def _offsets(self) -> Ints:
         return np.searchsorted(self.segments.entity, np.arange(len(self.codes) + 1)).astype(np.int64)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """What is known of a range of entities, which count from 0 there.
+
+    Attributes:
+        known: What activities contribute, as segments give it.
+        course: The same in the order of starts.
+        own: The entities' own steps.
+    """
+
+    known: Contributions
+    course: Course
+    own: Pairs
+
+    def happenings(self, spans: Sequence[int | None]) -> list[Pairs]:
+        """What happens to the features: the entities' own steps, and contributions that begin, and end in each window."""
+        endings = [self.course.ending(span) for span in spans]
+        begins = self.course.known.entity, self.course.starts
+        return [self.own, begins, *((one.entity, one.moment) for one in endings)]
 
 
 def known_of(
@@ -266,47 +288,34 @@ def known_of(
     columns += [before[0]["entity_id"]] if before is not None else []
     if len({str(one.dtype) for one in columns}) > 1:
         raise TimelineError.types(view, [str(one.dtype) for one in columns])
-    codes = Codes.of(*columns)
+    read = Columns(pl.DataFrame() if acted is None else acted.rows)
+    with ThreadPoolExecutor(1) as pool:
+        prepared = pool.submit(read.prepare, view)
+        codes = Codes.of(*columns)
+        owners = None if acted is None else codes.encode(acted.rows[str(view.key)])
+        prepared.result()
     first = np.full(len(codes), FOREVER, dtype=np.int64)
     first[codes.encode(roots.named["entity_id"])] = roots.named["known_at"].to_numpy()
     if own is not None:
         np.minimum.at(first, codes.encode(own.ids)[own.entity], own.since)
     segments = Segments.none()
-    if acted is not None:
+    if acted is not None and owners is not None:
         key = str(view.key)
-        owners = codes.encode(acted.rows[key])
         np.minimum(first, named_by(acted.rows, key, owners, len(codes)), out=first)
         pieces = coded(roots.pieces, codes)
         segments = segments_of(acted, owners, pieces, key=key, time=view.time, reads=view.reads)
     closing = None if before is None else Closing.of(before[0], codes, before[1], view.attributes)
     states = entity_states(codes, first, own, view.attributes, roots.pieces, closing=closing)
-    read = Columns(pl.DataFrame() if segments.steps is None else segments.steps.rows)
-    read.prepare(view)
     return Known(view, codes, segments, states, read)
 
 
-def _side_by_side(
-    work: Callable[[tuple[int, int]], pl.DataFrame], stretches: list[tuple[int, int]]
-) -> list[pl.DataFrame]:
-    """The work on each stretch, in order; numpy and Polars let threads run at the same time."""
-    if len(stretches) == 1:
-        return [work(stretches[0])]
-    with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-        return list(pool.map(work, stretches))
-
-
-def _shifted(part: Contributions, low: int) -> Contributions:
-    """The same with entities counted from low."""
-    return Contributions(
-        part.rows,
-        part.entity - low,
-        part.activity,
-        part.since,
-        part.until,
-        part.occurred_at,
-        part.newest,
-        part.winners,
-    )
+def differing(rows: pl.DataFrame) -> Flags:
+    """Whether a row differs from the one before in any column; the first does."""
+    found = np.ones(rows.height, dtype=np.bool_)
+    if rows.height:
+        unlike = [(column[1:].ne_missing(column[:-1])).to_numpy() for column in rows.get_columns()]
+        found[1:] = np.logical_or.reduce(unlike)
+    return found
 
 
 def _bound(name: str, moment: datetime | None) -> int | None:

@@ -10,7 +10,7 @@ Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
 PART = 1_000_000
-"""How many texts one thread looks up at a time."""
+"""How many texts are worth a thread of their own."""
 
 ABSENT = -1
 """The code of a null, or of an id that nobody knows."""
@@ -51,8 +51,10 @@ class Codes:
 
         if len(column) <= PART:
             return of(column)
-        with ThreadPoolExecutor(pl.thread_pool_size()) as pool:
-            return pl.concat(list(pool.map(of, [column.slice(at, PART) for at in range(0, len(column), PART)])))
+        threads = pl.thread_pool_size()
+        part = -(-len(column) // threads)
+        with ThreadPoolExecutor(threads) as pool:
+            return pl.concat(list(pool.map(of, [column.slice(at, part) for at in range(0, len(column), part)])))
 
     def decode(self, codes: Ints) -> pl.Series:
         """The ids of codes; null for ABSENT."""

@@ -67,6 +67,7 @@ class Steps:
         until: Until when, exclusive; FOREVER for the last step.
         newest: The greatest version known, as a row.
         winners: Per field, the row whose write it shows; -1 where none has written it.
+        are_rows: Whether the steps are the rows, one by one, each of an entity of its own and showing all of it.
     """
 
     rows: pl.DataFrame
@@ -76,6 +77,7 @@ class Steps:
     until: Ints
     newest: Ints
     winners: dict[str, Ints]
+    are_rows: bool = False
 
     def shown(self, field: str, where: Ints | Flags | None = None) -> pl.Series:
         """What a field shows at each step, or at some."""
@@ -102,10 +104,10 @@ def steps_of(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what:
         VersionsError: A column is missing, or no UTC time in microseconds, or empty where a time must be.
     """
     rows = version_rows(versions, fields, what)
-    first, code = _entities(rows)
     known = rows.select(pl.max_horizontal(TIMES)).to_series().to_physical().to_numpy()
-    if len(first) == rows.height:
-        return _of_single_versions(rows, fields, code, known)
+    if _rise(rows["entity_id"]):
+        return _of_single_versions(rows, fields, known)
+    first, code = _entities(rows)
     order = _by_known(code, known)
     walked = np.arange(rows.height, dtype=np.int64) if order is None else order
     at, who = known[walked], code[walked]
@@ -138,10 +140,11 @@ def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], w
     rows = (
         lazy.with_columns(pl.lit(None, OPTIONAL[name]).alias(name) for name in absent)
         .select(list(dict.fromkeys(["entity_id", *VERSION_ORDER, "is_tombstone", "changed_fields", *fields])))
-        .filter(pl.col("entity_id").is_not_null())
         .with_columns(pl.col("is_tombstone").fill_null(value=False))
         .collect()
     )
+    if rows["entity_id"].null_count():
+        rows = rows.filter(pl.col("entity_id").is_not_null())
     refuse_timeless(rows, what, TIMES)
     return rows if _is_sorted(rows) else rows.sort("entity_id", *VERSION_ORDER, maintain_order=True)
 
@@ -179,6 +182,8 @@ def writes_field(field: str) -> pl.Expr:
 def _is_sorted(rows: pl.DataFrame) -> bool:
     """Whether rows stand in the order of entity and version already, as a history sorted by entity does."""
     ids = rows["entity_id"]
+    if _rise(ids):
+        return True
     if not ids.is_sorted():
         return False
     _, code = _entities(rows)
@@ -195,13 +200,22 @@ def _is_sorted(rows: pl.DataFrame) -> bool:
     return bool(ordered.all())
 
 
-def _of_single_versions(rows: pl.DataFrame, fields: Sequence[str], code: Ints, known: Ints) -> Steps:
+def _rise(ids: pl.Series) -> bool:
+    """Whether each id is greater than the one before: then every entity has one version."""
+    return bool((ids[1:] > ids[:-1]).all())
+
+
+def _of_single_versions(rows: pl.DataFrame, fields: Sequence[str], known: Ints) -> Steps:
     """The steps where every entity has one version: nothing is ever replaced, and a step is a row."""
+    row = np.arange(rows.height)
     winners: dict[str, Ints] = {}
+    whole = True
     for fields_alike, writes in _writers(rows, fields):
-        winners |= dict.fromkeys(fields_alike, code if writes.all() else np.where(writes, code, -1))
-    until = np.full(rows.height, FOREVER, dtype=np.int64)
-    return Steps(rows, rows["entity_id"], code, known, until, code, winners)
+        writes_all = bool(writes.all())
+        whole &= writes_all
+        winners |= dict.fromkeys(fields_alike, row if writes_all else np.where(writes, row, -1))
+    until = np.broadcast_to(np.int64(FOREVER), rows.height)
+    return Steps(rows, rows["entity_id"], row, known, until, row, winners, are_rows=whole)
 
 
 def _entities(rows: pl.DataFrame) -> tuple[Ints, Ints]:
