@@ -25,8 +25,7 @@ class Axis:
         self._base = int(moment.min()) if len(moment) else 0
         self._last = int(moment.max()) if len(moment) else 0
         self._bits = (self._last - self._base + 2).bit_length()
-        fits = self._bits + entities.bit_length() <= KEY_BITS
-        self._keys = self._packed(entity, moment) if fits else None
+        self._keys = self._packed(entity, moment) if fit(self._bits, entities.bit_length()) else None
 
     def __len__(self) -> int:
         """How many rows there are."""
@@ -67,13 +66,18 @@ class Axis:
         return low
 
 
+def fit(*bits: int) -> bool:
+    """Whether numbers of so many bits fit into one 64-bit key together."""
+    return sum(bits) <= KEY_BITS
+
+
 def distinct_pairs(entity: Ints, moment: Ints) -> tuple[Ints, Ints]:
     """The distinct (entity, moment) pairs, sorted."""
     if not len(entity):
         return entity, moment
     base = int(moment.min())
     bits = (int(moment.max()) - base + 1).bit_length()
-    if bits + int(entity.max()).bit_length() <= KEY_BITS:
+    if fit(bits, int(entity.max()).bit_length()):
         keys = (entity << bits) | (moment - base)
         keys.sort()
         keys = keys[is_new(keys)]
@@ -95,7 +99,7 @@ def grouped(values: Ints) -> tuple[Ints, Ints]:
     Sorting values with their row in the lower bits is several times as fast as sorting rows by their values.
     """
     bits = len(values).bit_length()
-    if len(values) and int(values.max()).bit_length() + bits > KEY_BITS:
+    if len(values) and not fit(bits, int(values.max()).bit_length()):
         order = np.argsort(values, kind="stable")
         return values[order], order
     tagged = values << bits

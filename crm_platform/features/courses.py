@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crm_platform.features.axes import KEY_BITS, Axis, distinct_pairs, is_new, order_by
+from crm_platform.features.axes import Axis, distinct_pairs, fit, is_new, order_by
 from crm_platform.features.segments import Contributions
 from crm_platform.history.codes import Flags, Ints
 from crm_platform.history.registers import FOREVER
@@ -114,7 +114,7 @@ class Places:
         ends = [(int(moment.min()), int(moment.max())) for _, moment in happenings if len(moment)]
         least, most = min((low for low, _ in ends), default=0), max((high for _, high in ends), default=0)
         time, series = (most - least).bit_length(), len(happenings).bit_length()
-        if entities.bit_length() + time + series > KEY_BITS:
+        if not fit(entities.bit_length(), time, series):
             entity, moment = (np.concatenate(side) for side in zip(*happenings, strict=True))
             return cls.at(Axis(*distinct_pairs(entity, moment), entities), happenings)
         keys = np.concatenate(

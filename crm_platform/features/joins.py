@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.features.axes import Axis
+from crm_platform.features.axes import Axis, order_by
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.windows import MICROSECOND
 from crm_platform.history.codes import ABSENT, Codes, Ints, positions
@@ -80,12 +80,9 @@ def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Time
         raise VersionsError.untimed("steps of a timeline", "known_at", schema["known_at"])
     if schema["entity_id"] != keys.dtype and keys.null_count() < len(keys):
         raise SpineError.key_type(keys.name, keys.dtype, schema["entity_id"])
-    latest = int(moment.max()) if len(moment) else 0
-    by_then = pl.col("known_at") <= pl.lit(latest, pl.Int64).cast(UTC_US)
-    if isinstance(timeline, pl.DataFrame) and not timeline["known_at"].null_count():
-        steps = timeline
-    else:
-        steps = lazy.filter(by_then).collect()
+    steps = lazy.collect()
+    if steps["known_at"].null_count():
+        steps = steps.filter(pl.col("known_at").is_not_null())
     codes = Codes(keys.cast(schema["entity_id"]).unique().drop_nulls().sort())
     axis, rows = _sorted(steps, codes)
     asked = codes.encode(keys.cast(schema["entity_id"]))
@@ -109,15 +106,16 @@ def _sorted(steps: pl.DataFrame, codes: Codes) -> tuple[Axis, Ints | None]:
     Entities are read once per run of rows, so that a timeline sorted by them costs next to nothing.
     """
     ids, known = steps["entity_id"], steps["known_at"].to_physical().to_numpy()
-    run = ids.rle_id().to_numpy().astype(np.int64)
-    first = np.flatnonzero(np.diff(run, prepend=-1))
-    entity = codes.encode(ids.gather(pl.Series(first)))[run] if len(run) else run
+    run = ids.rle_id().to_numpy()
+    first = np.flatnonzero(run[1:] != run[:-1]) + 1
+    heads = codes.encode(ids.gather(pl.Series(np.concatenate([[0], first])))) if len(run) else run
+    entity = heads[run].astype(np.int64, copy=False)
     rows: Ints | None = None
-    if len(entity) and entity.min() < 0:
+    if len(heads) and heads.min() < 0:
         rows = np.flatnonzero(entity >= 0)
         entity, known = entity[rows], known[rows]
-    if ((entity[1:] < entity[:-1]) | ((entity[1:] == entity[:-1]) & (known[1:] < known[:-1]))).any():
-        order = np.lexsort((known, entity))
+    order = order_by(entity, known)
+    if order is not None:
         rows = order if rows is None else rows[order]
         entity, known = entity[order], known[order]
     return Axis(entity, known, len(codes)), rows

@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.features.axes import Axis, is_new
+from crm_platform.features.axes import Axis, is_new, order_by
 from crm_platform.features.columns import Columns, at_rows
 from crm_platform.features.courses import Course
 from crm_platform.features.ranks import Ranges, highest, picked, rank_in_time
@@ -178,16 +178,11 @@ class Windows:
     def _values_in_order(self, column: str) -> tuple[Ints, Ints]:
         """The contributions with a value by (entity, value, start), and the number of each one's entity and value."""
         if column not in self._by_value:
-            codes = self._codes_of(column)
-            rows, values = len(codes).bit_length(), int(codes.max(initial=0)).bit_length()
-            tagged = ((self.course.known.entity << values | codes) << rows) | np.arange(len(codes))
-            tagged.sort()
-            order = tagged & ((1 << rows) - 1)
-            tagged >>= rows
-            given = (tagged & ((1 << values) - 1)) > 0
-            if not given.all():
-                order, tagged = order[given], tagged[given]
-            self._by_value[column] = order, np.cumsum(is_new(tagged), dtype=np.int64)
+            entity, codes = self.course.known.entity, self._codes_of(column)
+            order = order_by(entity, codes)
+            order = np.arange(len(codes)) if order is None else order
+            order = order[codes[order] > 0]
+            self._by_value[column] = order, np.cumsum(is_new(entity[order], codes[order]), dtype=np.int64)
         return self._by_value[column]
 
     def _distinct(self, feature: Distinct) -> Ints:

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from crm_platform.features import axes
-from crm_platform.features.axes import Axis, distinct_pairs, stable_order
+from crm_platform.features.axes import Axis, distinct_pairs, order_by, stable_order
 
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(-30, 30)), max_size=40)
 
@@ -50,3 +50,16 @@ def test_moments_far_outside_the_axis_are_found_at_its_ends():
     far = np.array([np.iinfo(np.int64).max, np.iinfo(np.int64).min])
     assert axis.first_at(np.array([0, 1]), far).tolist() == [1, 1]
     assert axis.last_by(np.array([0, 1]), far).tolist() == [0, -1]
+
+
+@pytest.mark.parametrize("bits", [63, 12, 9, 4])
+@given(PAIRS)
+@settings(max_examples=150, deadline=None)
+def test_rows_are_ordered_by_entity_and_moment_equal_ones_as_they_stood_however_few_bits_there_are(bits, pairs):
+    axes.KEY_BITS, before = bits, axes.KEY_BITS
+    entity, moment = arrays(pairs)
+    found = order_by(entity, moment)
+    axes.KEY_BITS = before
+    wanted = sorted(range(len(pairs)), key=lambda row: pairs[row])
+    assert (found is None) == (wanted == list(range(len(pairs))))
+    assert (wanted if found is None else found.tolist()) == wanted
