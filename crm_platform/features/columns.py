@@ -3,14 +3,14 @@
 What is done with them stands in `windows`. A value is read from the version that a stretch shows, by its row.
 """
 
-from dataclasses import dataclass, field
-from functools import cached_property
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import polars as pl
 
 from crm_platform.features.sums import Amounts, amounts_of
-from crm_platform.features.views import Distinct, FeatureView, First, Last, Max, Mean, Min, Recency, Std, Sum
+from crm_platform.features.views import Distinct, FeatureView, Max, Mean, Min, Std, Sum
 from crm_platform.history.codes import Codes, Ints
 from crm_platform.history.registers import TIMES
 
@@ -35,8 +35,10 @@ class Columns:
                     _ = amounts.squares
             elif isinstance(feature, Distinct | Min | Max):
                 self.codes(column)
-            elif isinstance(feature, First | Last | Recency):
-                _ = self.times
+
+    def holding(self, columns: Sequence[str]) -> "Columns":
+        """The same, of whose versions only some columns are held."""
+        return replace(self, rows=self.rows.select(columns))
 
     def shown(self, column: str, winners: Ints) -> pl.Series:
         """A column's values at rows; null at -1."""
@@ -59,7 +61,7 @@ class Columns:
             self._amounts[column, squarable] = amounts_of(self.rows[column], squarable=squarable)
         return self._amounts[column, squarable]
 
-    @cached_property
+    @property
     def times(self) -> tuple[Ints, Ints]:
         """event_time and processed_time (µs). One per row."""
         event, processed = (self.rows[name].to_physical().to_numpy() for name in TIMES)

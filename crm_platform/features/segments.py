@@ -5,7 +5,7 @@ has a key and a business time, it contributes to the root of its key. Windows ar
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -107,6 +107,10 @@ class Segments:
         """No activities at all."""
         nothing = np.zeros(0, dtype=np.int64)
         return cls(None, nothing, (), nothing, nothing)
+
+    def holding(self, columns: Sequence[str]) -> "Segments":
+        """The same, of whose versions only some columns are held."""
+        return self if self.steps is None else replace(self, steps=self.steps.holding(columns))
 
     def of(self, low: int, high: int) -> Contributions:
         """The contributions to a range of entities, which count from 0 there."""

@@ -32,7 +32,7 @@ from crm_platform.features.views import FeatureView
 from crm_platform.features.windows import Windows, micros, spans_of
 from crm_platform.history.codes import Codes, Flags, Ints
 from crm_platform.history.links import roots_of
-from crm_platform.history.registers import FOREVER, steps_of
+from crm_platform.history.registers import FOREVER, VERSION_ORDER, steps_of
 
 Frame = pl.DataFrame | pl.LazyFrame
 
@@ -303,7 +303,9 @@ def known_of(
         key = str(view.key)
         np.minimum(first, named_by(acted.rows, key, owners, len(codes)), out=first)
         pieces = coded(roots.pieces, codes)
-        segments = segments_of(acted, owners, pieces, key=key, time=view.time, reads=view.reads)
+        held = list(dict.fromkeys([*view.reads, *(VERSION_ORDER if view.asks_for_order else ())]))
+        segments = segments_of(acted, owners, pieces, key=key, time=view.time, reads=view.reads).holding(held)
+        read = read.holding(held)
     closing = None if before is None else Closing.of(before[0], codes, before[1], view.attributes)
     states = entity_states(codes, first, own, view.attributes, roots.pieces, closing=closing)
     return Known(view, codes, segments, states, read)

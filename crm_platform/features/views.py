@@ -308,6 +308,11 @@ class FeatureView:
         return list(dict.fromkeys(name for feature in self.over_activities for name in feature.reads))
 
     @property
+    def asks_for_order(self) -> bool:
+        """Whether a feature asks which activity was the first or the last."""
+        return any(isinstance(feature, First | Last | Recency) for feature in self.features)
+
+    @property
     def longest(self) -> timedelta | None:
         """The longest window; None where one feature looks at all time, or none at activities."""
         spans = [feature.span if isinstance(feature, Windowed) else None for feature in self.over_activities]

@@ -5,7 +5,7 @@ maximum in version order per register. What the registers mean stands with those
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -84,6 +84,11 @@ class Steps:
         winners = self.winners[field] if where is None else self.winners[field][where]
         column = pl.Series(winners)
         return self.rows[field].gather(column.set(column < 0, None) if len(winners) and winners.min() < 0 else column)
+
+    def holding(self, columns: Sequence[str]) -> "Steps":
+        """The same steps with some columns alone, and without the ids: what is held for long should be little."""
+        winners = {field: rows for field, rows in self.winners.items() if field in columns}
+        return replace(self, rows=self.rows.select(columns), ids=self.ids.clear(), winners=winners)
 
     @property
     def is_tombstone(self) -> Flags:
