@@ -8,7 +8,8 @@ from datetime import datetime
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.features.timelines import Frame, TimelineError
+from crm_platform.features.known import TimelineError
+from crm_platform.features.portions import Frame
 
 
 def with_keyframes(steps: Frame, since: datetime, until: datetime, carried: Frame | None = None) -> pl.LazyFrame:

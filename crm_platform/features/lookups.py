@@ -1,14 +1,15 @@
 """Features at given moments, straight from history: the answer of a join with the timeline, and no timeline.
 
-The moments asked about take the place of the steps; everything else is what `timelines` does.
+The moments asked about take the place of the steps; everything else is what `known` tells.
 """
 
 import numpy as np
 import polars as pl
 
 from crm_platform.features.axes import order_by
+from crm_platform.features.known import known_of
+from crm_platform.features.portions import Frame, Inputs
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
-from crm_platform.features.timelines import Frame, known_of
 from crm_platform.features.views import FeatureView
 from crm_platform.history.codes import ABSENT
 
@@ -40,7 +41,7 @@ def features_at(
     """
     check_spine(spine, "entity_id")
     as_of = moments_of(spine)
-    known = known_of(view, activities, merges, versions)
+    known = known_of(view, Inputs(activities, merges, versions))
     keys = spine["entity_id"]
     if keys.dtype != known.codes.ids.dtype and keys.null_count() < len(keys):
         raise SpineError.key_type("entity_id", keys.dtype, known.codes.ids.dtype)

@@ -56,6 +56,14 @@ class Codes:
         with ThreadPoolExecutor(threads) as pool:
             return pl.concat(list(pool.map(of, [column.slice(at, part) for at in range(0, len(column), part)])))
 
+    def between(self, low: object | None, high: object | None) -> tuple[int, int]:
+        """The first code at or after one id, and the first at or after another; None for no bound."""
+        ends = (0 if low is None else self._first_at(low), len(self) if high is None else self._first_at(high))
+        return ends[0], max(ends)
+
+    def _first_at(self, bound: object) -> int:
+        return int((self.ids < pl.Series([bound], dtype=self.ids.dtype)).sum())
+
     def decode(self, codes: Ints) -> pl.Series:
         """The ids of codes; null for ABSENT."""
         return self.ids.gather(positions(codes))

@@ -4,7 +4,7 @@ import polars as pl
 import pytest
 
 from crm_platform.features import with_keyframes
-from crm_platform.features.timelines import TimelineError
+from crm_platform.features.known import TimelineError
 from crm_platform_tests.features.timeline_rows import US, UTC_US, at
 
 BEGIN, END = at(1), dt.datetime(2026, 6, 1, tzinfo=dt.UTC)

@@ -22,8 +22,8 @@ from crm_platform.features import (
     features_at,
     point_in_time_join,
 )
+from crm_platform.features.known import TimelineError
 from crm_platform.features.sums import AmountError
-from crm_platform.features.timelines import TimelineError
 from crm_platform.history.registers import VersionsError
 from crm_platform_tests.features.timeline_rows import (
     DAY,

@@ -4,6 +4,7 @@ import random
 
 import polars as pl
 import pytest
+from polars.testing import assert_frame_equal
 
 from crm_platform.features import (
     Attribute,
@@ -23,7 +24,8 @@ from crm_platform.features import (
     point_in_time_join,
     with_keyframes,
 )
-from crm_platform.features.timelines import TimelineError
+from crm_platform.features.known import TimelineError
+from crm_platform.features.portions import Inputs, portions_of
 from crm_platform.history.living import living, living_links
 from crm_platform_tests.features.brute_force import MICROSECOND, Answers
 from crm_platform_tests.features.histories import START, UTC_US, frames, lives
@@ -271,10 +273,18 @@ def test_keyframes_of_windows_are_those_of_the_whole(told_frames, hours):
     assert pl.concat(parts).sort("entity_id", "known_at").equals(whole.filter(pl.col("known_at") >= begin))
 
 
-def test_small_chunks_and_wide_keys_give_the_same_timeline(told_frames, monkeypatch):
+def test_small_chunks_and_portions_and_wide_keys_give_the_same_timeline(told_frames, monkeypatch):
     activities, merges, versions = told_frames
     whole = build_timeline(everything(), activities, merges, versions=versions).collect()
-    monkeypatch.setattr("crm_platform.features.timelines.CHUNK", 40)
+    monkeypatch.setattr("crm_platform.features.known.CHUNK", 40)
     assert build_timeline(everything(), activities, merges, versions=versions).collect().equals(whole)
+    monkeypatch.setattr("crm_platform.features.portions.ROWS_AT_ONCE", 20)
+    by_id = activities.sort("entity_id", maintain_order=True)
+    assert len(portions_of(everything(), Inputs(by_id.lazy(), merges, versions))) > 30
+    assert len(portions_of(everything(), Inputs(activities.lazy(), merges, versions))) == 1
+    in_portions = build_timeline(everything(), by_id.lazy(), merges, versions=versions).collect()
+    assert_frame_equal(in_portions, whole, rel_tol=1e-15)  # a deviation is scaled by the greatest number of its portion
+    assert in_portions.drop("minutes_std_3d").equals(whole.drop("minutes_std_3d"))
+    assert build_timeline(everything(), activities.lazy(), merges, versions=versions).collect().equals(whole)
     monkeypatch.setattr("crm_platform.features.axes.KEY_BITS", 8)
     assert build_timeline(everything(), activities, merges, versions=versions).collect().equals(whole)
