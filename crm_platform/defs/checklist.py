@@ -114,7 +114,7 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
                 "schema_drift",
                 f"landing/snapshot/{name}",
                 "The export has the contract's columns, types and values; incompatible ones stop the day.",
-                over(landed_drift),
+                lambda platform, lake, days: landed_drift(lake, platform.manifest, contract, days),
             ),
             Declared(
                 "reconciliation",

@@ -84,7 +84,8 @@ class DriftError(PermanentError):
         """Names the columns, the day, and the file that was kept."""
         return cls(
             f"The export of {object_name} for {day} does not fit its contract: {summary}. Nothing was landed, the file is "
-            f"kept at {kept}. Change the contract and run the day again, or run "
+            f"kept at {kept}. Change the contract, or name the column under `objects.{object_name}.rename` in the manifest, "
+            "and run the day again; or run "
             f"`crm-platform snapshot skip {day} --object {object_name}`.",
             object_name=object_name,
             day=day,

@@ -3,7 +3,7 @@
 Reads files, writes none. When a snapshot is taken and where it lands is decided in `snapshots`.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,41 +15,53 @@ from crm_platform.landing.errors import ExportUnreadableError
 from crm_platform.landing.quarantine import QUARANTINED, RAW, Arrival, quarantined
 from crm_platform.landing.rows import Landed
 from crm_platform.landing.typed import TEXT_KIND, typed
-from crm_platform.sources import ExportFile
+from crm_platform.sources import ExportFile, Manifest
 
 _EXTRA = "_extra"
 _PAYLOAD = "_payload"
+_FIELDS = "_fields"
 """Names that no contract's column and hardly any delivered one has."""
 _NOTHING = pl.lit(None, dtype=pl.String())
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of an export: its rows with the types of the file, and for JSON lines the lines themselves."""
+    """One file of an export: its rows with the types of the file, and for JSON lines the lines themselves.
+
+    `delivered` has the manifest's names of the columns, `sources` leads from these to the names in the file.
+    """
 
     delivered: pl.DataFrame
+    sources: Mapping[str, str]
     lines: pl.Series | None = None
 
 
-def parts_of(export: ExportFile) -> list[Part]:
+def parts_of(export: ExportFile, manifest: Manifest) -> list[Part]:
     """Reads the files of an export.
+
+    Args:
+        export: The files.
+        manifest: What the object's columns are called.
 
     Raises:
         ExportUnreadableError: A file is truncated, or no file of its format.
     """
-    read: dict[str, Callable[[Path], Part]] = {
-        "parquet": lambda path: Part(pl.read_parquet(path)),
-        "csv": lambda path: Part(pl.read_csv(path, infer_schema=False)),
-        "jsonl": _lines,
+    read: dict[str, Callable[[Path], tuple[pl.DataFrame, pl.Series | None]]] = {
+        "parquet": lambda path: (pl.read_parquet(path), None),
+        "csv": lambda path: (pl.read_csv(path, infer_schema=False), None),
+        "jsonl": _json_lines,
     }
     parts: list[Part] = []
+    spec = manifest.spec(export.object)
     for path in export.paths:
         try:
-            parts.append(read[export.format](path))
+            delivered, lines = read[export.format](path)
         except pl.exceptions.NoDataError:
             continue
         except (pl.exceptions.PolarsError, OSError) as broken:
             raise ExportUnreadableError.broken(export.object, path, type(broken).__name__) from broken
+        names = spec.names_of(delivered.columns)
+        parts.append(Part(delivered.rename(names), {name: source for source, name in names.items()}, lines))
     return parts
 
 
@@ -97,37 +109,52 @@ def snapshot_rows(parts: Sequence[Part], contract: Contract, export: ExportFile,
     return Landed(checked.good, _refused(refused, contract, arrival), counted)
 
 
-def _lines(path: Path) -> Part:
+def _json_lines(path: Path) -> tuple[pl.DataFrame, pl.Series]:
+    """The rows of a file, and the lines that hold them; blank ones hold none."""
     lines = pl.scan_lines(path).collect().to_series()
-    if not lines.len():
-        return Part(pl.DataFrame())
-    return Part(pl.read_ndjson(path, infer_schema_length=None), lines)
+    lines = lines.filter(lines.str.strip_chars() != "")
+    if lines.is_empty():
+        return pl.DataFrame(), lines
+    return pl.read_ndjson("\n".join(lines).encode(), infer_schema_length=None), lines
 
 
 def _taken(part: Part, contract: Contract) -> pl.DataFrame:
-    """The contract's columns typed, with `_extra`, `faults` and `payload` per delivered row."""
+    """The contract's columns typed, with `_extra`, `faults`, `payload` and `fields` per delivered row.
+
+    The payload is the row as the file has it, `fields` says the same under the manifest's names.
+    """
     extra = [name for name in part.delivered.columns if name not in contract.columns]
+    renamed = any(name != source for name, source in part.sources.items())
+    fields = pl.col(_PAYLOAD)
     if part.lines is not None:
-        told = json_fields(part.lines, contract.columns)
-        held = pl.concat([told, part.lines.alias(_PAYLOAD).to_frame(), part.delivered.select(extra)], how="horizontal")
+        sources = {name: part.sources.get(name, name) for name in contract.columns}
+        told = json_fields(part.lines, list(sources.values())).rename(
+            {f"{what}:{source}": f"{what}:{name}" for name, source in sources.items() for what in ("kind", "text")}
+        )
+        as_read = part.delivered.select(_as_json(part.delivered.columns).alias(_FIELDS), *extra)
+        held = pl.concat([told, part.lines.alias(_PAYLOAD).to_frame(), as_read], how="horizontal")
+        fields = pl.when("is_object").then(_FIELDS).otherwise(_PAYLOAD) if renamed else fields
         takes = {n: typed(pl.col(f"text:{n}"), pl.col(f"kind:{n}"), contract.schema[n]) for n in contract.columns}
         broken = pl.when(~pl.col("is_object")).then(pl.lit("malformed: line"))
     else:
         lists = [name for name, dtype in contract.schema.items() if isinstance(dtype, pl.List)]
-        held = _lists_read(part.delivered, lists).with_columns(_as_json(part.delivered.columns).alias(_PAYLOAD))
+        payload = _as_json(part.delivered.columns, part.sources)
+        held = _lists_read(part.delivered, lists).with_columns(payload.alias(_PAYLOAD))
+        fields = _as_json(part.delivered.columns) if renamed else fields
         takes = {name: _take(name, held, contract.schema[name]) for name in contract.columns}
         broken = _NOTHING
     faults = [pl.concat_str(fault, pl.lit(f": {name}")) for name, (_, fault) in takes.items()]
     return held.select(
         *(value.cast(contract.schema[name]).alias(f"value:{name}") for name, (value, _) in takes.items()),
-        (_as_json(extra) if extra else _NOTHING).alias(_EXTRA),
+        (_as_json(extra, part.sources) if extra else _NOTHING).alias(_EXTRA),
         pl.concat_list(broken, *faults).list.drop_nulls().alias("faults"),
         pl.col(_PAYLOAD).alias("payload"),
+        fields.alias("fields"),
     ).with_columns(pl.col(f"value:{contract.key}").cast(pl.String).alias("entity_id"))
 
 
-def _as_json(names: list[str]) -> pl.Expr:
-    return pl.struct(names).struct.json_encode()
+def _as_json(names: list[str], called: Mapping[str, str] | None = None) -> pl.Expr:
+    return pl.struct(pl.col(name).alias((called or {}).get(name, name)) for name in names).struct.json_encode()
 
 
 def _lists_read(delivered: pl.DataFrame, lists: list[str]) -> pl.DataFrame:
@@ -200,7 +227,7 @@ def _refused(rows: pl.DataFrame, contract: Contract, arrival: Arrival) -> pl.Dat
             "operation",
             "event_time",
             "processed_time",
-            pl.col("payload").alias("fields"),
+            "fields",
         )
         .struct.json_encode()
         .alias(RAW)

@@ -128,7 +128,7 @@ def land_snapshot(
     moment = now(manifest, source) if clock is None else clock()
     kept = kept_export(lake, name, day)
     if kept is not None:
-        differences = _differences(parts_of(kept), drift)
+        differences = _differences(parts_of(kept, manifest), drift)
         if all(difference.is_compatible for difference in differences) or not manifest.has_dated_exports:
             return taking.land(kept, day, moment)
     if moment < start_of(day):
@@ -159,7 +159,7 @@ class _Taking:
     def land(self, export: ExportFile, day: date, moment: datetime) -> SnapshotReport:
         """Lands an export if it fits, and keeps its file if not."""
         name = self.contract.object
-        parts = parts_of(export)
+        parts = parts_of(export, self.manifest)
         differences = _differences(parts, self.drift)
         stopping = [difference for difference in differences if not difference.is_compatible]
         if stopping:

@@ -19,6 +19,7 @@ from crm_platform.landing import kept_days
 from crm_platform.landing.exports import parts_of
 from crm_platform.landing.snapshots import kept_export
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
+from crm_platform.sources import Manifest
 
 Kind = Literal["added", "removed", "renamed", "retyped", "emptied", "nullability", "new_category"]
 
@@ -94,11 +95,12 @@ def drift_between(contract: Contract, delivered: pl.DataFrame) -> list[Drift]:
     return sorted(found, key=lambda drift: drift.is_compatible)
 
 
-def landed_drift(lake: Lake, contract: Contract, days: Sequence[date]) -> CheckResult:
+def landed_drift(lake: Lake, manifest: Manifest, contract: Contract, days: Sequence[date]) -> CheckResult:
     """The check of an object's exports: those that landed, with columns the contract does not know, and those kept.
 
     Args:
         lake: Where exports land, or are kept.
+        manifest: What the CRM is.
         contract: The object's contract.
         days: The days looked at; one without an export gives no finding.
 
@@ -111,7 +113,7 @@ def landed_drift(lake: Lake, contract: Contract, days: Sequence[date]) -> CheckR
     found = _added(lake, contract, landed)
     for day in sorted(wanted.intersection(kept_days(lake, contract.object)).difference(found)):
         export = kept_export(lake, contract.object, day)
-        parts = [] if export is None else parts_of(export)
+        parts = [] if export is None else parts_of(export, manifest)
         found[day] = list(dict.fromkeys(drift for part in parts for drift in drift_between(contract, part.delivered)))
     return drift_check(contract, found)
 
@@ -246,6 +248,8 @@ def _reads_as(wanted: pl.DataType, values: pl.Series) -> bool:
         return bool(values.str.contains(r"^-?\d+(\.\d+)?$").any())
     if wanted == UTC_US:
         return bool(values.str.contains(r"^\d{4}-\d\d-\d\d[T ]\d\d:\d\d.*(Z|[+-]\d\d(:?\d\d)?)$").any())
+    if wanted == pl.Date():
+        return bool(values.str.contains(r"^\d{4}-\d\d-\d\d$").any())
     if wanted == pl.Boolean():
         return bool(values.str.to_lowercase().is_in(["true", "false", "t", "f"]).any())
     if isinstance(wanted, pl.List):

@@ -33,6 +33,8 @@ def _objects(manifest: Manifest, contracts: Mapping[str, Contract]) -> Iterator[
         for place, column in _columns(spec):
             if column not in contract.columns:
                 yield f"objects.{name}.{place}", *_unknown(column, contract)
+        for place, why, remedy in _doubled(spec):
+            yield f"objects.{name}.{place}", why, remedy
 
 
 def _roles(manifest: Manifest, contracts: Mapping[str, Contract]) -> Iterator[Complaint]:
@@ -69,6 +71,16 @@ def _columns(spec: ObjectSpec) -> Iterator[tuple[str, str]]:
         yield "merges.column", spec.merges.column
     for delivered, column in spec.rename.items():
         yield f"rename.{delivered}", column
+
+
+def _doubled(spec: ObjectSpec) -> Iterator[Complaint]:
+    """Two delivered columns that would be one."""
+    first: dict[str, str] = {}
+    for delivered, column in spec.rename.items():
+        if column in first:
+            remedy = "Keep the one that the CRM fills."
+            yield f"rename.{delivered}", f"{first[column]} is called {column} already", remedy
+        first.setdefault(column, delivered)
 
 
 def _unknown(column: str, contract: Contract) -> tuple[str, str]:

@@ -60,19 +60,27 @@ def unwrapped(value: Any) -> tuple[Mapping[str, Any], Any]:
     return {}, value
 
 
+def key_of(spec: ObjectSpec, held: Any) -> str | None:
+    """The key that a message's key or a row holds, as text; None where it holds none."""
+    found = spec.named(held).get(spec.key) if isinstance(held, dict) else None
+    return None if found is None else str(found)
+
+
 def row_event(
     transport: DebeziumTransport, object_name: str, spec: ObjectSpec, key: Any, value: Mapping[str, Any]
 ) -> RowEvent:
     """Reads an envelope; whatever it lacks stays None."""
     schema, payload = unwrapped(value)
     after = picked(payload, "after")
-    entity = picked(unwrapped(key)[1], spec.key) or picked(after, spec.key) or picked(payload, f"before.{spec.key}")
+    entity = next(
+        (found for held in (unwrapped(key)[1], after, picked(payload, "before")) if (found := key_of(spec, held))), None
+    )
     transaction = picked(payload, transport.transaction)
     if transaction is None:
         transaction = picked(payload, "transaction.id")
     return RowEvent(
         object=object_name,
-        entity_id=None if entity is None else str(entity),
+        entity_id=entity,
         op=str(picked(payload, "op")),
         transaction=None if transaction is None else str(transaction),
         committed=_whole(picked(payload, transport.commit_time)),
@@ -158,11 +166,12 @@ def _fields(
         return {}, None
     fields: dict[str, Any] = {}
     absent = False
+    columns = spec.names_of(event.after)
     for name, value in event.after.items():
         if value in (transport.unavailable, [transport.unavailable]):
             absent = True
             continue
-        column = spec.rename.get(name, name)
+        column = columns[name]
         fields[column] = _decoded(value, event.names.get(name), contract.schema.get(column), transport)
     return fields, list(fields) if absent else None
 

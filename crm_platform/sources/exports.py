@@ -191,7 +191,8 @@ def row_count(file: Path, form: Format) -> int | None:
         elif form == "csv":
             rows = pl.scan_csv(file, infer_schema=False)
         else:
-            rows = pl.scan_lines(file)
+            lines = pl.scan_lines(file)
+            rows = lines.filter(pl.all().str.strip_chars() != "")
         return rows.select(pl.len()).collect().item()
     except pl.exceptions.NoDataError:
         return 0

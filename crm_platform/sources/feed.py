@@ -147,7 +147,7 @@ class FeedReader:
             yield row | {"entity_id": None if entity_id is None else str(entity_id), "error": _error(row, entity_id)}
 
     def _row(self, event: Mapping[str, Any], told: EventMap, object_name: str, operation: str | None) -> dict[str, Any]:
-        rename = self._manifest.objects[object_name].rename
+        spec = self._manifest.objects[object_name]
         changed = picked(event, told.changed_fields)
         fields = picked(event, told.fields) or {}
         return {
@@ -155,9 +155,9 @@ class FeedReader:
             "operation": operation,
             "event_time": picked(event, told.event_time) or picked(event, told.commit_time),
             "processed_time": picked(event, told.commit_time),
-            "changed_fields": None if changed is None else [rename.get(name, name) for name in changed],
+            "changed_fields": None if changed is None else [spec.rename.get(name, name) for name in changed],
             "merged_into": picked(event, told.merged_into),
-            "fields": {rename.get(name, name): value for name, value in fields.items()} if rename else fields,
+            "fields": spec.named(fields),
             "changed_by": picked(event, told.changed_by),
             "change_origin": picked(event, told.change_origin),
         }

@@ -17,12 +17,12 @@ import polars as pl
 
 from crm_platform.contracts import Contract, contracts_in
 from crm_platform.sources.batch import BATCH_EVENTS, ExportFile, FeedBatch, Head
-from crm_platform.sources.debezium import MESSAGE, RowEvent, raw_row, row_event, tombstone_row, unwrapped
+from crm_platform.sources.debezium import MESSAGE, RowEvent, key_of, raw_row, row_event, tombstone_row, unwrapped
 from crm_platform.sources.errors import LogError, UnsupportedError
 from crm_platform.sources.manifest import Manifest
 from crm_platform.sources.raw import moment_columns, raw_changes
 from crm_platform.sources.transactions import Index, Notes
-from crm_platform.sources.transport import DebeziumTransport, picked
+from crm_platform.sources.transport import DebeziumTransport
 
 OFFSET_WIDTH = 20
 GZIP = b"\x1f\x8b"
@@ -160,9 +160,9 @@ class RecordedLog:
                 winner=self.index.merges.get((event.transaction or "", event.object, event.entity_id or "")),
             )
         elif unwrapped(line.value)[1] is None:
-            entity = picked(unwrapped(line.key)[1], spec.key)
+            entity = key_of(spec, unwrapped(line.key)[1])
             if (line.object, str(entity)) not in self.index.deleted:
-                yield tombstone_row(line.object, None if entity is None else str(entity), line.text)
+                yield tombstone_row(line.object, entity, line.text)
 
     def _event(self, line: Line) -> RowEvent | None:
         if unwrapped(line.value)[1] is None:

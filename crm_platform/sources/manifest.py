@@ -3,8 +3,9 @@
 Declarations and questions about them. How the CRM is reached stands in `transport`, how a file is loaded in `loading`.
 """
 
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Literal
+from typing import Literal, TypeVar
 
 from pydantic import Field
 
@@ -15,6 +16,7 @@ Kind = Literal["account", "contact", "lead", "opportunity", "activity", "owner",
 CanonicalObject = Literal["account", "contact", "lead", "opportunity", "activity"]
 Knowledge = Literal["source", "ingest", "reconstructed"]
 Clock = Literal["system", "head"]
+T = TypeVar("T")
 
 ROLES: dict[str, frozenset[str]] = {
     "account": frozenset(
@@ -75,8 +77,26 @@ class ObjectSpec(Spec):
     processed_time: str | None = Field(
         None, description="The column that proves when the CRM recorded the row, if any."
     )
-    rename: dict[str, str] = Field(default_factory=dict, description="The CRM's column name to the contract's.")
+    rename: dict[str, str] = Field(
+        default_factory=dict,
+        description="The CRM's column name to the contract's, wherever the object is delivered: feed, reads, exports, logs.",
+    )
     merges: Merges = Merges()
+
+    def names_of(self, delivered: Iterable[str]) -> dict[str, str]:
+        """What each delivered column is called here.
+
+        A renamed column takes its name from one that is delivered under it: that one is told apart, and so is unknown
+        to the contract.
+        """
+        names = list(delivered)
+        taken = {self.rename[name] for name in names if name in self.rename}
+        return {name: self.rename.get(name, f"{name} (delivered)" if name in taken else name) for name in names}
+
+    def named(self, delivered: Mapping[str, T]) -> dict[str, T]:
+        """Delivered values under the names of `names_of`."""
+        names = self.names_of(delivered) if self.rename else {}
+        return {names.get(name, name): value for name, value in delivered.items()}
 
 
 class InferredDeleteLimit(Spec):

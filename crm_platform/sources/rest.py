@@ -92,7 +92,7 @@ class RowReader:
         for first in range(0, len(ids), IDS_PER_REQUEST):
             asked = ",".join(ids[first : first + IDS_PER_REQUEST])
             for page in self._pages(spec, None, {self._reads.ids_param: asked, **self._with_deleted(wanted=True)}):
-                found |= {str(row[spec.key]): row for row in page if spec.key in row}
+                found |= {key: row for row in page if (key := self._key(spec, row)) is not None}
         return [self._reread(object_name, entity_id, found.get(entity_id)) for entity_id in dict.fromkeys(ids)]
 
     def _reread(self, object_name: str, entity_id: str, row: Mapping[str, Any] | None) -> dict[str, Any]:
@@ -114,13 +114,13 @@ class RowReader:
         """The columns of RAW_CHANGE for one row as it is now; nothing proves when it was recorded."""
         spec = self._manifest.objects[object_name]
         marks = self._marks - self._columns[object_name]
-        fields = {spec.rename.get(name, name): value for name, value in row.items() if name not in marks}
+        fields = spec.named({name: value for name, value in row.items() if name not in marks})
         edited = fields.get(spec.event_time) if spec.event_time else None
         recorded = fields.get(spec.processed_time) if spec.processed_time else None
-        entity_id = row.get(spec.key)
+        entity_id = self._key(spec, row)
         return {
             "object": object_name,
-            "entity_id": None if entity_id is None else str(entity_id),
+            "entity_id": entity_id,
             "operation": "snapshot",
             "event_time": edited or recorded,
             "processed_time": recorded,
@@ -157,7 +157,11 @@ class RowReader:
         return moment(row.get(column), self._reads.path, column)
 
     def _mark(self, spec: ObjectSpec, row: Mapping[str, Any]) -> tuple[str, str]:
-        return str(row.get(spec.key)), _wire(self._cursor(row))
+        return str(self._key(spec, row)), _wire(self._cursor(row))
+
+    def _key(self, spec: ObjectSpec, row: Mapping[str, Any]) -> str | None:
+        entity_id = spec.named(row).get(spec.key)
+        return None if entity_id is None else str(entity_id)
 
     def _refuse_lost_ties(self, spec: ObjectSpec, last: datetime, served: int, asked: Mapping[str, str]) -> None:
         """A read that ends with rows of one time, and yet is followed by others, was cut off inside that time."""

@@ -93,3 +93,28 @@ def test_the_contracts_of_every_shipped_source_load(source):
     found = contracts_in(f"crm_platform.contracts.{source}")
     assert all(contract.meaning[column] for contract in found.values() for column in contract.columns)
     assert {"account", "contact", "lead", "opportunity"} <= set(found)
+
+
+def test_an_object_may_call_its_columns_as_the_check_calls_its_own():
+    class Odd(ObjectModel):
+        """Names that a check uses for itself while it works."""
+
+        index: str = field("Key.", key=True)
+        row: int = field("Where the thing stands on the shelf.", ge=1)
+        column: str = field("On which side.")
+        rule: str = field("By which rule.", nullable=True)
+        check: bool = field("Whether it was looked at.")
+
+    odd = Contract("here", "odd", Odd)
+    frame = pl.DataFrame(
+        {
+            "index": ["a", "b", "c"],
+            "row": [1, 0, 3],
+            "column": ["l", "r", "l"],
+            "rule": [None, "x", "y"],
+            "check": [True] * 3,
+        }
+    )
+    checked = odd.check(frame, "current")
+    assert checked.good.rows() == [("a", 1, "l", None, True), ("c", 3, "l", "y", True)]
+    assert checked.failures.rows() == [(1, "row", "greater_than_or_equal_to(1)")]

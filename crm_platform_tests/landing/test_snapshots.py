@@ -17,12 +17,14 @@ from crm_platform.landing import (
     SnapshotRefusedError,
     kept_days,
     land_snapshot,
+    release_quarantined,
     skip_snapshot,
 )
 from crm_platform.landing.exports import parts_of, snapshot_rows
 from crm_platform.landing.quarantine import Arrival
 from crm_platform.quality.drift import drift_of
-from crm_platform.sources import ExportFile
+from crm_platform.sources import ExportFile, load_manifest
+from crm_platform.sources.exports import row_count
 from crm_platform_tests.landing.conftest import REAL, small_sandbox
 
 DAY = date(2026, 3, 4)
@@ -74,12 +76,25 @@ class Exporting:
         return ExportFile(paths, "parquet", object_name, self.started_at, self.finished_at, complete=True, rows=rows)
 
 
+def manifest_with_deals(*, dated=True, **rename):
+    """The sandbox's manifest with one more object, perhaps without exports of past days."""
+    manifest = load_manifest("sandbox")
+    told = manifest.model_dump(mode="json")
+    told["transport"]["exports"]["dated"] = dated
+    told["objects"]["deal"] = {"table": "deal", "kind": "other", "key": "id", "rename": rename}
+    return type(manifest).model_validate(told)
+
+
 @pytest.fixture
-def undated(sandbox_manifest):
+def undated():
     """A manifest whose exports show the present only."""
-    told = sandbox_manifest.model_dump(mode="json")
-    told["transport"]["exports"]["dated"] = False
-    return type(sandbox_manifest).model_validate(told)
+    return manifest_with_deals(dated=False)
+
+
+@pytest.fixture
+def dated():
+    """A manifest whose exports can show a past day."""
+    return manifest_with_deals()
 
 
 def take(lake, source, manifest, *, day=DAY, now=END, contract=DEAL):
@@ -88,12 +103,14 @@ def take(lake, source, manifest, *, day=DAY, now=END, contract=DEAL):
     )
 
 
-def split(frame: pl.DataFrame, tmp_path, form="parquet"):
+def split(frame: pl.DataFrame, tmp_path, form="parquet", **rename):
     path = tmp_path / f"part.{form}"
     if form == "parquet":
         frame.write_parquet(path)
     export = ExportFile([path], form, "deal", START, END, complete=True, rows=None)
-    return snapshot_rows(parts_of(export), DEAL, export, Arrival("b", "snapshot", END, REAL))
+    return snapshot_rows(
+        parts_of(export, manifest_with_deals(**rename)), DEAL, export, Arrival("b", "snapshot", END, REAL)
+    )
 
 
 def test_a_live_export_lands_under_the_day_on_which_it_ends(lake, undated):
@@ -125,18 +142,18 @@ def test_a_landed_day_is_found_again_and_nothing_is_asked_of_the_crm(lake, undat
     assert late.status == "present"
 
 
-def test_a_past_day_that_was_never_taken_is_refused_unless_exports_can_be_dated(lake, undated, sandbox_manifest):
+def test_a_past_day_that_was_never_taken_is_refused_unless_exports_can_be_dated(lake, undated, dated):
     source = Exporting([GOOD])
     with pytest.raises(SnapshotRefusedError, match=r"No snapshot of deal was taken on 2026-03-04"):
         take(lake, source, undated, now=END + timedelta(days=1))
     assert source.asked == 0
-    take(lake, source, sandbox_manifest, now=END + timedelta(days=1))
+    take(lake, source, dated, now=END + timedelta(days=1))
     assert lake.days(TABLE) == [DAY]
 
 
-def test_a_dated_export_of_another_day_is_refused(lake, sandbox_manifest):
+def test_a_dated_export_of_another_day_is_refused(lake, dated):
     with pytest.raises(SnapshotRefusedError, match="2026-03-02 says that it shows 2026-03-04 10:05 UTC"):
-        take(lake, Exporting([GOOD]), sandbox_manifest, day=date(2026, 3, 2))
+        take(lake, Exporting([GOOD]), dated, day=date(2026, 3, 2))
     assert lake.exists(TABLE) is False
 
 
@@ -188,11 +205,11 @@ def test_a_kept_file_lands_with_its_own_times_once_the_contract_fits_it(lake, un
     assert kept_days(lake, "deal") == []
 
 
-def test_a_dated_re_export_replaces_a_kept_file(lake, sandbox_manifest):
+def test_a_dated_re_export_replaces_a_kept_file(lake, dated):
     with pytest.raises(DriftError):
-        take(lake, Exporting([GOOD.drop("amount")]), sandbox_manifest)
+        take(lake, Exporting([GOOD.drop("amount")]), dated)
     mended = Exporting([GOOD], finished_at=END + timedelta(hours=1))
-    report = take(lake, mended, sandbox_manifest, now=END + timedelta(days=2))
+    report = take(lake, mended, dated, now=END + timedelta(days=2))
     assert (report.status, report.finished_at) == ("landed", END + timedelta(hours=1))
     assert kept_days(lake, "deal") == []
 
@@ -277,15 +294,95 @@ def test_another_type_that_loses_nothing_is_taken(tmp_path, column, values, expe
 
 
 def test_parquet_csv_and_json_lines_land_the_same_rows(tmp_path):
-    texts = GOOD.with_columns(
-        pl.col("amount", "closes").cast(pl.String), pl.col("edited_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
-    )
-    texts.write_ndjson(tmp_path / "part.jsonl")
-    texts.with_columns(old_ids=pl.Series(['["a","b"]', None])).write_csv(tmp_path / "part.csv")
+    TEXTS.write_ndjson(tmp_path / "part.jsonl")
+    TEXTS.with_columns(old_ids=pl.Series(['["a","b"]', None])).write_csv(tmp_path / "part.csv")
     whole = [split(GOOD, tmp_path, form) for form in ("parquet", "csv", "jsonl")]
     assert [landed.refused.height for landed in whole] == [0, 0, 0]
     assert whole[0].good.sort("id").equals(whole[1].good.sort("id"))
     assert whole[0].good.sort("id").equals(whole[2].good.sort("id"))
+
+
+TEXTS = GOOD.with_columns(
+    pl.col("amount", "closes").cast(pl.String), pl.col("edited_at").dt.strftime("%Y-%m-%dT%H:%M:%S%.6fZ")
+)
+CALLED = {"id": "Id", "amount": "Betrag", "edited_at": "LastModified", "old_ids": "Merged"}
+RENAME = {delivered: column for column, delivered in CALLED.items()}
+
+
+def write_as(form: str, frame: pl.DataFrame, path) -> None:
+    """A part of an export in any format, with the columns' own names."""
+    if form == "parquet":
+        frame.write_parquet(path)
+    elif form == "csv":
+        lists = pl.format('["{}"]', pl.col("Merged").list.join('","'))
+        frame.with_columns(pl.when(pl.col("Merged").is_not_null()).then(lists).alias("Merged")).write_csv(path)
+    else:
+        frame.write_ndjson(path)
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_columns_that_the_crm_calls_otherwise_land_under_the_contracts_names(tmp_path, form):
+    delivered = (GOOD if form == "parquet" else TEXTS).rename(CALLED)
+    write_as(form, delivered, tmp_path / "part")
+    export = ExportFile([tmp_path / "part"], form, "deal", START, END, complete=True, rows=None)
+    parts = parts_of(export, manifest_with_deals(**RENAME))
+    landed = snapshot_rows(parts, DEAL, export, Arrival("b", "snapshot", END, REAL))
+    assert drift_of(DEAL)(parts[0].delivered) == []
+    assert (landed.refused.height, landed.unknown) == (0, {})
+    assert landed.good.equals(split(GOOD, tmp_path).good)
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv", "jsonl"])
+def test_a_refused_row_keeps_the_crms_names_in_its_payload_and_is_released_under_ours(lake, tmp_path, form):
+    bad = (GOOD if form == "parquet" else TEXTS).with_columns(name=pl.Series(["One", None])).rename(CALLED)
+    write_as(form, bad, tmp_path / "part")
+    export = ExportFile([tmp_path / "part"], form, "deal", START, END, complete=True, rows=None)
+    manifest = manifest_with_deals(**RENAME)
+    landed = snapshot_rows(parts_of(export, manifest), DEAL, export, Arrival("b", "snapshot", END, REAL))
+    assert landed.refused.select("entity_id", "rule").rows() == [("d2", "not_nullable: name")]
+    assert json.loads(landed.refused.item(0, "payload"))["Id"] == "d2"
+    lake.append("quarantine/deal", landed.refused, token="b")
+
+    class Patient(Deal):
+        """A deal that may go without a name."""
+
+        name: Text = field("Name.", nullable=True)
+
+    done = release_quarantined(lake, manifest, {"deal": Contract("test", "deal", Patient)}, "deal", released_by="ana")
+    assert (done.released, done.refused) == (1, 0)
+    assert lake.scan("landing/changes/deal").select("entity_id", "id", "name").collect().rows() == [("d2", "d2", None)]
+
+
+def test_a_column_whose_name_is_given_to_another_one_is_kept_beside_the_contract(tmp_path):
+    both = GOOD.rename({"amount": "Betrag"}).with_columns(amount=pl.Series(["old", "older"]))
+    landed = split(both, tmp_path, Betrag="amount")
+    assert landed.good.get_column("amount").to_list() == [Decimal("10.10"), None]
+    assert [json.loads(extra) for extra in landed.good.get_column("_extra")] == [{"amount": "old"}, {"amount": "older"}]
+    assert landed.unknown == {"amount (delivered)": 2}
+
+
+def test_a_day_that_a_renamed_column_stopped_lands_once_the_manifest_names_it(lake, undated):
+    with pytest.raises(DriftError, match=r"amount removed.*`objects\.deal\.rename` in the manifest"):
+        take(lake, Exporting([GOOD.rename({"amount": "value"})]), undated)
+    report = take(lake, Exporting([]), manifest_with_deals(dated=False, value="amount"), now=END + timedelta(days=1))
+    assert (report.status, report.rows, report.finished_at) == ("landed", 2, END)
+    assert lake.scan(TABLE).select("amount").collect().to_series().to_list() == [Decimal("10.10"), None]
+
+
+def test_blank_lines_are_no_rows(tmp_path):
+    (tmp_path / "part.jsonl").write_text(
+        '{"id": "d1", "name": "x", "more": 1}\n\n  \n{"id": "d2", "name": "y", "more": 2}\n'
+    )
+    landed = split(GOOD, tmp_path, "jsonl")
+    assert landed.refused.height == 0
+    assert landed.good.select("id", "_extra").rows() == [("d1", '{"more":1}'), ("d2", '{"more":2}')]
+    assert row_count(tmp_path / "part.jsonl", "jsonl") == 2
+
+
+def test_a_json_file_that_is_cut_off_lands_nothing_and_is_named(tmp_path):
+    (tmp_path / "part.jsonl").write_text('{"id": "d1", "name": "x"}\n{"id": "d2", "na')
+    with pytest.raises(ExportUnreadableError, match=r"deal in part\.jsonl cannot be read"):
+        split(GOOD, tmp_path, "jsonl")
 
 
 def test_a_broken_line_is_quarantined(tmp_path):
@@ -336,6 +433,25 @@ def test_a_real_export_of_every_object_lands_and_agrees_with_the_crm(
     assert fingerprint(lake.scan("landing/snapshot/account")) == content
 
 
+@pytest.mark.parametrize("form", ["csv", "jsonl"])
+def test_a_real_export_of_text_lands_what_its_parquet_lands(lake, sandbox_manifest, sandbox_contracts, tmp_path, form):
+    told = sandbox_manifest.model_dump(mode="json")
+    told["transport"]["exports"]["formats"] = [form]
+    manifests = {lake: sandbox_manifest, Lake(tmp_path / "other"): type(sandbox_manifest).model_validate(told)}
+    day = date(2026, 3, 15)
+    now = datetime(2026, 3, 16, 1, tzinfo=UTC)
+    for into, manifest in manifests.items():
+        with small_sandbox(manifest, tmp_path / "sandbox", accounts=60, days=20) as source:
+            for contract in sandbox_contracts.values():
+                report = take(into, source, manifest, contract=contract, now=now, day=day)
+                assert (report.status, report.refused, list(report.differences)) == ("landed", 0, [])
+    for name in sandbox_contracts:
+        table = f"landing/snapshot/{name}"
+        typed, texts = (fingerprint(one.scan(table).drop("_ingested_at")) for one in manifests)
+        assert lake.rows(table) >= 5
+        assert texts == typed
+
+
 def test_a_renamed_column_of_a_real_export_stops_its_day_and_names_the_column(
     lake, sandbox_manifest, sandbox_contracts, tmp_path
 ):
@@ -365,10 +481,10 @@ def _without_amount() -> type[ObjectModel]:
 def test_the_times_of_an_export_are_those_it_says(tmp_path):
     export = ExportFile([tmp_path / "none.jsonl"], "jsonl", "deal", START, END, complete=False, rows=0)
     (tmp_path / "none.jsonl").write_text("")
-    assert parts_of(export)[0].delivered.height == 0
+    assert parts_of(export, manifest_with_deals())[0].delivered.height == 0
     partial = split(GOOD, tmp_path).good.with_columns(_complete=pl.lit(value=False))
     whole = snapshot_rows(
-        parts_of(replace(export, paths=[tmp_path / "part.parquet"], format="parquet")),
+        parts_of(replace(export, paths=[tmp_path / "part.parquet"], format="parquet"), manifest_with_deals()),
         DEAL,
         export,
         Arrival("b", "snapshot", END, REAL),
@@ -385,9 +501,7 @@ def test_an_object_may_call_its_columns_as_we_call_our_own(lake, undated):
         faults: int = field("Faults.", ge=0)
 
     frame = pl.DataFrame({"id": ["a", "b"], "payload": ["x", "y"], "faults": [1, -1]})
-    report = take(lake, Exporting([frame]), undated, contract=Contract("test", "odd", Odd))
+    report = take(lake, Exporting([frame]), undated, contract=Contract("test", "deal", Odd))
     assert (report.rows, report.refused) == (1, 1)
-    assert lake.scan("landing/snapshot/odd").select("entity_id", "id", "payload", "faults").collect().rows() == [
-        ("a", "a", "x", 1)
-    ]
-    assert lake.scan("quarantine/odd").select("payload").collect().item() == '{"id":"b","payload":"y","faults":-1}'
+    assert lake.scan(TABLE).select("entity_id", "id", "payload", "faults").collect().rows() == [("a", "a", "x", 1)]
+    assert lake.scan("quarantine/deal").select("payload").collect().item() == '{"id":"b","payload":"y","faults":-1}'

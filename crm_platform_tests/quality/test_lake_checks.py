@@ -15,9 +15,8 @@ from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
 from crm_platform.quality.reconciliation import reconciliation
-from crm_platform.sources import load_manifest
 from crm_platform_tests.history.test_build import CONTRACTS, MANIFEST, WEEK, export, land
-from crm_platform_tests.landing.test_snapshots import DAY, DEAL, END, GOOD, Exporting
+from crm_platform_tests.landing.test_snapshots import DAY, DEAL, END, GOOD, Exporting, manifest_with_deals
 from crm_platform_tests.scenario import COMPANY, CREATED, LIFE, QUARREL, at, change
 
 TUESDAY = dt.date(2026, 3, 3)
@@ -60,7 +59,7 @@ def test_a_true_lake_passes_every_check(lake):
         duplicates(lake, COMPANY, WEEK),
         missing_days(lake, COMPANY, WEEK),
         living_keep_contract(lake, COMPANY),
-        landed_drift(lake, COMPANY, WEEK),
+        landed_drift(lake, MANIFEST, COMPANY, WEEK),
         reconciliation(lake, MANIFEST, COMPANY, WEEK),
         offset_gaps(lake),
         freshness(lake, at("08 10:00")),
@@ -164,18 +163,18 @@ def test_a_snapshot_that_lacks_too_much_fails_its_day_and_no_later_one_is_judged
 
 def test_a_column_beside_the_contract_is_a_warning_of_its_day(lake):
     export(lake, 2, [{"entity_id": "acme", "_extra": '{"region":"AT"}'}])
-    found = landed_drift(lake, COMPANY, WEEK)
+    found = landed_drift(lake, MANIFEST, COMPANY, WEEK)
     assert (found.severity, found.failed_days) == ("warn", [dt.date(2026, 3, 2)])
     assert "region added: expected no such column" in found.summary()
 
 
 def test_an_export_that_could_not_land_stops_its_day_until_it_fits(lake):
-    manifest = load_manifest("sandbox")
+    manifest = manifest_with_deals()
     taken = {"drift": drift_of(DEAL), "clock": lambda: END, "ingested_at": lambda: END}
     with pytest.raises(DriftError):
         land_snapshot(lake, Exporting([GOOD.drop("amount")]), manifest, DEAL, DAY, **taken)
-    found = landed_drift(lake, DEAL, [DAY])
+    found = landed_drift(lake, manifest, DEAL, [DAY])
     assert (found.severity, found.failed_days) == ("error", [DAY])
     assert "amount removed: expected Decimal(precision=18, scale=2), found no such column." in found.summary()
     land_snapshot(lake, Exporting([GOOD]), manifest, DEAL, DAY, **taken)
-    assert landed_drift(lake, DEAL, [DAY]).passed
+    assert landed_drift(lake, manifest, DEAL, [DAY]).passed

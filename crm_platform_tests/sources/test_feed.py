@@ -388,6 +388,21 @@ def test_ties_and_caps_of_the_sandbox_lose_no_row(sandbox, tmp_path):
     assert set(read) == expected
 
 
+def test_columns_that_the_sandbox_calls_otherwise_are_read_under_the_contracts_names(sandbox, expected, with_changes):
+    called = {"id": "Id", "status": "phase", "converted_at": "ConvertedDate"}
+    ours = {delivered: column for column, delivered in called.items()}
+    manifest = with_changes(objects__lead__rename=ours)
+    with sandbox() as crm:
+        rows = pl.concat(crm.rows("lead"))
+    with sandbox({"schema_change": {"object": "lead", "rename": called}}, using=manifest) as crm:
+        renamed = told(crm.changes(None))
+        assert pl.concat(crm.rows("lead")).drop("payload").equals(rows.drop("payload"))
+        (wanted,) = crm._rows.by_id("lead", [rows.item(0, "entity_id")])
+    assert renamed.drop("payload").equals(expected.drop("payload"))
+    assert '"phase"' in renamed.filter(pl.col("object") == "lead").item(0, "payload")
+    assert (wanted["operation"], wanted["entity_id"]) == ("update", rows.item(0, "entity_id"))
+
+
 def test_times_without_a_zone_in_the_sandboxs_feed_are_errors(sandbox):
     with sandbox({"naive_timestamps": {"object": "activity", "field": "occurred_at"}}) as crm:
         events = told(crm.changes(None))

@@ -327,6 +327,17 @@ def test_days_since_1970_become_dates_and_json_stays_text(recorder, manifest):
     assert fields["custom_fields"] == '{"a": [1]}'
 
 
+def test_columns_of_a_log_that_are_called_otherwise_are_read_under_the_contracts_names(recorder, manifest):
+    told = manifest.model_dump(mode="json")
+    told["objects"]["account"]["rename"] = {"uuid": "id", "title": "name"}
+    made = {"op": "c", "after": {"uuid": "a", "title": "Acme"}, "source": {"lsn": 5, "ts_us": 1_770_000_000_000_000}}
+    recorder.line("accounts", {"uuid": "a"}, made)
+    recorder.line("accounts", None, {"op": "d", "before": {"uuid": "a"}, "source": made["source"] | {"lsn": 6}})
+    events = recorder.events(type(manifest).model_validate(told))
+    assert events["entity_id"].to_list() == ["a", "a"]
+    assert json.loads(events["fields"][0]) == {"id": "a", "name": "Acme"}
+
+
 def test_a_plain_log_reads_like_a_compressed_one(manifest, events, tmp_path):
     plain = tmp_path / "events.jsonl"
     plain.write_bytes(gzip.decompress(LOG.read_bytes()))

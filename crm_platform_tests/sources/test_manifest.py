@@ -115,6 +115,16 @@ def test_a_key_other_than_the_contracts_is_refused(broken):
     assert error.place == "objects.owner.key"
 
 
+def test_two_columns_that_would_be_one_are_refused(broken):
+    file = broken(
+        "owner: {table: owner, kind: owner, key: id",
+        "owner: {table: owner, kind: owner, key: id, rename: {Area: region, Zone: region}",
+    )
+    error = complaint(file)
+    assert error.place == "objects.owner.rename.Zone"
+    assert "Area is called region already. Keep the one that the CRM fills." in str(error)
+
+
 def test_contracts_that_cannot_be_found_are_named(broken):
     error = complaint(broken("crm_platform.contracts.sandbox", "crm_platform.contracts.nowhere"))
     assert error.place == "contracts"
