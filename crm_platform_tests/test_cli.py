@@ -1,8 +1,11 @@
 """The crm-platform command: it teaches, it says what is wrong in one sentence, and running it twice changes nothing."""
 
+import gzip
+import re
 from pathlib import Path
 
 import click
+import polars as pl
 import pytest
 from click.testing import CliRunner
 
@@ -42,6 +45,61 @@ def test_ingesting_a_log_twice_writes_no_version_of_any_table(tmp_path):
     again = ingest(tmp_path / "lake")
     assert again.exit_code == 0, again.output
     assert (versions(lake), contents(lake)) == before
+
+
+def cut(lines: list[bytes]) -> bytes:
+    return gzip.compress(b"".join(lines))[:-1000]
+
+
+def torn(lines: list[bytes]) -> bytes:
+    return b"".join([*lines[:3000], lines[3000][:50] + b"\n", *lines[3001:]])
+
+
+def with_a_gap(lines: list[bytes]) -> bytes:
+    return b"".join(lines[:3000] + lines[3001:])
+
+
+@pytest.mark.parametrize(
+    ("spoil", "name", "said"),
+    [
+        (
+            cut,
+            "cut.jsonl.gz",
+            r"LogError: .*cut\.jsonl\.gz, line \d+: the compressed file is cut off or broken\. Mend or",
+        ),
+        (torn, "torn.jsonl", r"LogError: .*torn\.jsonl, line 3001: no JSON at column \d+\. Mend or re-record the log"),
+        (
+            with_a_gap,
+            "gap.jsonl",
+            r"LogError: .*gap\.jsonl, line 3001: .* line 3001 is missing\. .* record that stretch",
+        ),
+    ],
+)
+def test_a_spoilt_log_is_refused_with_its_place_and_the_lake_stays_as_it_was(tmp_path, spoil, name, said):
+    lines = gzip.decompress(LOG.read_bytes()).splitlines(keepends=True)
+    spoilt = tmp_path / name
+    spoilt.write_bytes(spoil(lines))
+    refused = ingest(tmp_path / "lake", log=spoilt)
+    assert refused.exit_code == 1
+    assert re.search(said, refused.output.replace("\n", " "))
+    assert "Traceback" not in refused.output
+    assert not list(tmp_path.glob("lake/**/_delta_log"))
+
+
+def test_a_log_is_followed_as_it_grows_and_another_one_is_refused(tmp_path):
+    lines = gzip.decompress(LOG.read_bytes()).splitlines(keepends=True)
+    log, lake = tmp_path / "log.jsonl", Lake(tmp_path / "lake")
+    for held, rows in ((lines[:4000], 82), (lines, 206)):
+        log.write_bytes(b"".join(held))
+        landed = ingest(lake.root, "--no-features", log=log)
+        assert landed.exit_code == 0, landed.output
+        assert lake.scan("history/opportunity").filter(pl.col("operation") == "create").collect().height == rows
+    before = versions(lake)
+    log.write_bytes(b"".join(lines[:4000]))
+    refused = ingest(lake.root, log=log)
+    assert refused.exit_code == 1
+    assert "does not continue the log that has landed up to line 10828" in refused.output.replace("\n", " ")
+    assert versions(lake) == before
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,36 @@ class RowEvent:
         return None if self.lsn is None else f"{self.lsn:020d}-{self.order:010d}"
 
 
+@dataclass(frozen=True)
+class Marker:
+    """The end of a transaction: how many changes it has of each object that the manifest names."""
+
+    transaction: str
+    counts: Mapping[str, int]
+
+
+def marker(transport: DebeziumTransport, topics: Mapping[str, str], line: Mapping[str, Any]) -> Marker | None:
+    """Reads a line of the topic of markers; None where it is another's, or ends no transaction.
+
+    Args:
+        transport: How the log writes its events.
+        topics: The object that each topic carries.
+        line: The line: topic, key and value.
+    """
+    told = unwrapped(line.get("value"))[1]
+    if transport.markers is None or line.get("topic") != transport.markers or picked(told, "status") != "END":
+        return None
+    name = str(picked(told, "id"))
+    if not transport.transaction.startswith("transaction"):
+        name = name.partition(":")[0]  # an event's transaction is a number, its marker's id that number and a position
+    counts: dict[str, int] = {}
+    for part in picked(told, "data_collections") or []:
+        found = next((held for topic, held in topics.items() if topic.endswith(f".{part['data_collection']}")), None)
+        if found is not None:
+            counts[found] = counts.get(found, 0) + int(part["event_count"])
+    return Marker(name, counts)
+
+
 def unwrapped(value: Any) -> tuple[Mapping[str, Any], Any]:
     """The schema block (empty where there is none) and the payload of a key or value."""
     if isinstance(value, dict) and value.keys() == {"schema", "payload"}:

@@ -236,6 +236,38 @@ class LogError(PermanentError):
         )
 
     @classmethod
+    def skipped(cls, file: Path, line: int, expected: int, found: int) -> "LogError":
+        """Says that the recorder's count leaps over lines."""
+        lost = f"line {expected} is" if found == expected + 1 else f"lines {expected} to {found - 1} are"
+        return cls(
+            f"{file}, line {line}: the recorder counts {found} here, so its {lost} missing. Nothing was read; "
+            "record that stretch again, or join the pieces of the log in their order.",
+            file=str(file),
+            line=line,
+        )
+
+    @classmethod
+    def incomplete(cls, file: Path, line: int, object_name: str, held: int, told: int) -> "LogError":
+        """Says that a transaction has not the events that its end announces."""
+        return cls(
+            f"{file}, line {line}: the transaction that ends here has {told} changes of {object_name}, but the log holds "
+            f"{held} of them. Nothing was read; record that stretch again, or join the pieces of the log in their order.",
+            file=str(file),
+            line=line,
+        )
+
+    @classmethod
+    def another(cls, file: Path, line: int, lines: int) -> "LogError":
+        """Says that a log does not go on from the one that was read before."""
+        why = f"it ends at line {lines}" if lines < line else f"its line {line} is another one"
+        return cls(
+            f"{file} does not continue the log that has landed up to line {line}: {why}. Nothing was read. A log may only "
+            "grow: name the one that landed before, or give this one a lake of its own.",
+            file=str(file),
+            line=line,
+        )
+
+    @classmethod
     def absent(cls, file: Path) -> "LogError":
         """Says that there is no such log."""
         return cls(f"There is no log {file}. Name a .jsonl or .jsonl.gz file of Debezium events.", file=str(file))

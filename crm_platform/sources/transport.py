@@ -204,6 +204,13 @@ class DebeziumTransport(Spec):
 
     kind: Literal["debezium_log"]
     topic: str = Field(description="With {table} for the table's name.")
+    markers: str | None = Field(
+        default=None, description="The topic that tells how many events each transaction has, if it is recorded."
+    )
+    number: JsonPath | None = Field(
+        default=None,
+        description="What counts the lines up by one from 1, if the recorder writes it: shows what it lost.",
+    )
     unavailable: str = Field(
         default="__debezium_unavailable_value", description="Stands for a value that was not logged."
     )

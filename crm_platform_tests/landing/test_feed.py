@@ -83,16 +83,16 @@ def test_a_whole_log_lands_every_row_and_says_how_far_it_came(whole):
     lake, report = whole
     assert report.rows == ROWS
     assert report.refused == dict.fromkeys(ROWS, 0)
-    assert (report.watermark, report.offset, report.batches) == (END, "00000000000000010828", 1)
-    assert (watermark(lake), landed_offset(lake)) == (END, "00000000000000010828")
+    assert (report.watermark, report.offset, report.batches) == (END, "00000000000000010828-4babe74f", 1)
+    assert (watermark(lake), landed_offset(lake)) == (END, "00000000000000010828-4babe74f")
     assert {name: lake.rows(f"landing/changes/{name}") for name in ROWS} == ROWS
     assert report.unknown == {}
     assert report.first_day.isoformat() == "2026-01-05"
     ranges = lake.scan("landing/ranges").select("batch_id", "from_offset", "to_offset", "status", "events").collect()
     assert ranges.schema == {name: RANGES[name] for name in ranges.columns}
     assert sorted(ranges.rows()) == [
-        ("log-0000000001", None, "00000000000000010828", "done", 2368),
-        ("log-0000000001", None, "00000000000000010828", "open", 2368),
+        ("log-0000000001", None, "00000000000000010828-4babe74f", "done", 2368),
+        ("log-0000000001", None, "00000000000000010828-4babe74f", "open", 2368),
     ]
 
 
@@ -153,7 +153,7 @@ def test_an_open_batch_that_the_feed_cannot_repeat_is_an_error(short, bottlecrm,
     other = [replace(short[0], to_offset="00000000000000000007")]
     with pytest.raises(
         FeedBoundsError,
-        match=r"Open batch log-0000000001 must be repeated up to offset \d+, but the feed ends at 00000000000000000007",
+        match=r"Open batch log-0000000001 must be repeated up to offset \S+, but the feed ends at 00000000000000000007",
     ):
         land(lake, bottlecrm, Pieces(other, []))
     assert watermark(lake) is None

@@ -109,7 +109,7 @@ def test_positions_sort_bytewise_in_the_order_of_the_log(events):
 
 def test_the_clock_of_a_log_is_its_last_commit(manifest, log):
     head = log.head()
-    assert head.offset == "00000000000000010828"
+    assert head.offset == "00000000000000010828-4babe74f"
     assert head.time < datetime(2026, 5, 5, tzinfo=UTC)
     assert now(manifest, log) == head.time
 
@@ -362,6 +362,65 @@ def test_a_compressed_log_that_is_cut_off_is_refused_with_its_place(manifest, tm
     cut.write_bytes(LOG.read_bytes()[:100_000])
     with pytest.raises(LogError, match=r"cut\.jsonl\.gz, line \d+: the compressed file is cut off"):
         list(recorded_log(cut, manifest).changes(None))
+
+
+def lines_of_the_log() -> list[str]:
+    return gzip.decompress(LOG.read_bytes()).decode().splitlines(keepends=True)
+
+
+def rewritten(folder: Path, lines: list[str]) -> Path:
+    file = folder / "log.jsonl"
+    file.write_text("".join(lines), encoding="utf-8")
+    return file
+
+
+def test_lines_that_the_recorder_counted_and_the_log_lacks_are_named(manifest, tmp_path):
+    lines = lines_of_the_log()
+    told = r"log\.jsonl, line 501: the recorder counts 504 here, so its lines 501 to 503 are missing"
+    with pytest.raises(LogError, match=told) as caught:
+        recorded_log(rewritten(tmp_path, lines[:500] + lines[503:]), manifest).head()
+    assert caught.value.line == 501
+    with pytest.raises(LogError, match=r"line 1: the recorder counts 2 here, so its line 1 is missing"):
+        recorded_log(rewritten(tmp_path, lines[1:]), manifest).head()
+
+
+def test_a_transaction_that_lacks_a_change_is_named_by_the_line_that_announces_it(manifest, tmp_path):
+    told = manifest.model_dump(mode="json")
+    told["transport"]["number"] = None
+    uncounted = type(manifest).model_validate(told)
+    lines = lines_of_the_log()
+    assert '"topic":"crm.public.contacts"' in lines[1]
+    file = rewritten(tmp_path, lines[:1] + lines[2:])
+    with pytest.raises(LogError, match=r"line 2: the transaction that ends here has 1 changes of contact.* holds 0"):
+        recorded_log(file, uncounted).head()
+    told["transport"]["markers"] = None
+    assert recorded_log(file, type(manifest).model_validate(told)).head().offset.startswith("00000000000000010827-")
+
+
+def test_a_log_may_grow_and_repeat_lines_and_is_followed_from_where_it_stood(manifest, events, tmp_path):
+    lines = lines_of_the_log()
+    (first,) = recorded_log(rewritten(tmp_path, lines[:2000]), manifest).changes(None)
+    (rest,) = recorded_log(rewritten(tmp_path, lines), manifest).changes(first.to_offset)
+    assert pl.concat([first.events, rest.events]).equals(events)
+    again = recorded_log(rewritten(tmp_path, [*lines[:2000], *lines[1990:]]), manifest)
+    (repeated,) = again.changes(first.to_offset)
+    assert repeated.events.tail(rest.events.height).equals(rest.events)
+    assert repeated.events.height > rest.events.height
+
+
+@pytest.mark.parametrize(
+    ("kept", "why"),
+    [(slice(0, 1000), "it ends at line 1000"), (slice(4000, 8000), "its line 2000 is another one")],
+    ids=["a shorter one", "another recording"],
+)
+def test_a_log_that_is_not_the_one_that_was_followed_is_refused(manifest, tmp_path, kept, why):
+    lines = lines_of_the_log()
+    (first,) = recorded_log(rewritten(tmp_path, lines[:2000]), manifest).changes(None)
+    told = manifest.model_dump(mode="json")
+    told["transport"] |= {"number": None, "markers": None}
+    other = recorded_log(rewritten(tmp_path, lines[kept]), type(manifest).model_validate(told))
+    with pytest.raises(LogError, match=f"does not continue the log that has landed up to line 2000: {why}"):
+        list(other.changes(first.to_offset))
 
 
 def test_a_line_that_is_no_json_is_named(manifest, tmp_path):
