@@ -73,7 +73,11 @@ def sandbox_options(command: Callable[..., None]) -> Callable[..., None]:
             decorated
         )
     return click.option(
-        "--fault", "faults", multiple=True, metavar="NAME", help="A misbehaviour to switch on, by name; repeatable."
+        "--fault",
+        "faults",
+        multiple=True,
+        metavar="NAME[=JSON]",
+        help="A misbehaviour to switch on, by its name below, perhaps with parameters; repeatable.",
     )(decorated)
 
 
@@ -84,7 +88,10 @@ def _sandbox_command() -> click.Command:
         "--first-day", type=click.DateTime(["%Y-%m-%d"]), default="2026-03-01", show_default=True,
         help="The first simulated day (UTC).",
     )  # fmt: skip
-    @click.option("--port", default=8710, show_default=True, help="On which port; 0 for any free one.")
+    @click.option(
+        "--port", type=click.IntRange(0, 65535), default=8710, show_default=True,
+        help="On which port; 0 for any free one.",
+    )  # fmt: skip
     @click.option(
         "--folder", type=click.Path(path_type=Path), default=Path("data/sandbox"), show_default=True,
         help="Where generated change logs are kept and found again.",
@@ -93,7 +100,10 @@ def _sandbox_command() -> click.Command:
     def command(**options: Any) -> None:
         sandbox(**options)
 
-    return click.command("sandbox")(command)
+    from crm_platform.sandbox.faults import meanings
+
+    epilog = ["Misbehaviours:", *(f"{name}: {meaning}" for name, meaning in meanings().items())]
+    return click.command("sandbox", epilog="\n\n".join(epilog))(command)
 
 
 def sandbox(
@@ -104,16 +114,25 @@ def sandbox(
     A seeded sales organisation behind a real HTTP API: paged reads, bulk exports, a change feed, OAuth2, rate limits.
     Its OpenAPI document is at /openapi.json. Misbehaviours are switched on by name, for example:
 
-        crm-platform sandbox --fault late_commits --fault result_cap
+        crm-platform sandbox --fault late_commits --fault result_cap='{"cap": 500}'
     """
-    from crm_platform.sandbox import SandboxConfig, serve
+    from crm_platform.sandbox import configured, serve
 
-    config = SandboxConfig.model_validate(
-        {**options, "first_day": first_day.date(), "folder": folder, "faults": list(faults)}
-    )
+    config = configured({**options, "first_day": first_day.date(), "folder": folder, "faults": list(faults)})
     tell = progress_to(console)
     tell(f"Simulating {config.accounts:,} accounts over {config.days + config.extra_days} days (seed {config.seed}) …")
-    serve(config, host, port, ready=lambda address: tell(f"The sandbox CRM listens on {address.base_url}"))
+
+    def simulated(done: int, days: int) -> None:
+        if done * 10 // days > (done - 1) * 10 // days:
+            tell(f"  day {done} of {days}")
+
+    serve(
+        config,
+        host,
+        port,
+        ready=lambda address: tell(f"The sandbox CRM listens on {address.base_url}"),
+        progress=simulated,
+    )
 
 
 main.add_command(_sandbox_command())

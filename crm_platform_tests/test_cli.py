@@ -2,15 +2,21 @@
 
 import gzip
 import re
+import signal
+import subprocess
+import sys
 from pathlib import Path
+from typing import get_args
 
 import click
+import httpx
 import polars as pl
 import pytest
 from click.testing import CliRunner
 
 from crm_platform.cli import main
 from crm_platform.lake import Lake
+from crm_platform.sandbox import Faults
 from crm_platform_tests.pipeline import contents, versions
 
 LOG = Path(__file__).parents[1] / "data/samples/bottlecrm/events.jsonl.gz"
@@ -33,6 +39,70 @@ def test_every_command_and_every_option_says_what_it_does(path, command):
     assert shown.exit_code == 0
     assert len(command.help) > 30
     assert all(option.help for option in command.params if isinstance(option, click.Option))
+
+
+def test_every_fault_of_the_sandbox_is_listed_with_what_it_does():
+    shown = " ".join(CliRunner().invoke(main, ["sandbox", "--help"]).output.split())
+    for name, fault in Faults.model_fields.items():
+        assert f"{name}: {get_args(fault.annotation)[0].__doc__}" in shown
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--fault", "nonsense"], "faults.nonsense: there is no such thing. Name one of: late_commits, timestamp_ties"),
+        (["--fault", 'result_cap={"rows": 5}'], "faults.result_cap.rows: there is no such thing. Name one of: cap."),
+        (
+            ["--fault", 'result_cap={"cap": 0}'],
+            "faults.result_cap.cap: input should be greater than 0. Give another value.",
+        ),
+        (["--fault", "result_cap=5 rows"], "faults: the parameters of result_cap are no JSON. Write them such as"),
+        (["--accounts", "0"], "accounts: input should be greater than or equal to 1. Give another value."),
+        (
+            ["--folder", "/dev/null/x"],
+            "cannot keep its change log in /dev/null/x: Not a directory. Choose another folder",
+        ),
+        (["--port", "99999"], "99999 is not in the range 0<=x<=65535"),
+    ],
+)
+def test_a_sandbox_that_cannot_be_is_refused_in_one_sentence(tmp_path, options, said):
+    small = ["--accounts", "5", "--days", "2", "--extra-days", "0", "--folder", str(tmp_path)]
+    refused = CliRunner().invoke(main, ["sandbox", *small, *options])
+    assert refused.exit_code in (1, 2)
+    assert said in refused.output.replace("\n", " ")
+    assert isinstance(refused.exception, SystemExit)
+
+
+def test_the_sandbox_says_how_far_it_is_and_serves_what_was_asked_for(tmp_path):
+    started = [
+        sys.executable,
+        "-m",
+        "crm_platform.cli",
+        "sandbox",
+        "--accounts",
+        "30",
+        "--days",
+        "4",
+        "--extra-days",
+        "6",
+    ]
+    asked = ["--port", "0", "--folder", str(tmp_path), "--fault", 'result_cap={"cap": 3}']
+    with subprocess.Popen([*started, *asked], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            lines = [process.stdout.readline() for _ in range(12)]
+            base_url = lines[-1].split()[-1]
+            form = {"grant_type": "client_credentials", "client_id": "sandbox", "client_secret": "sandbox-secret"}
+            with httpx.Client(base_url=base_url) as http:
+                token = http.post("/oauth/token", data=form).json()["access_token"]
+                page = http.get("/api/v1/objects/activity", headers={"Authorization": f"Bearer {token}"}).json()
+        finally:
+            process.send_signal(signal.SIGINT)
+    assert "Simulating 30 accounts over 10 days (seed 7)" in lines[0]
+    assert [line.split(maxsplit=1)[1] for line in lines[1:-1]] == [
+        f"  day {day} of 10\n" for day in range(1, 11)
+    ] or lines
+    assert (len(page["records"]), page["next"]) == (3, None)
+    assert process.returncode == 0
 
 
 def test_ingesting_a_log_twice_writes_no_version_of_any_table(tmp_path):

@@ -3,9 +3,10 @@
 It knows the contracts of its objects and nothing else of the platform.
 """
 
-from crm_platform.sandbox.config import SandboxConfig
+from crm_platform.sandbox.config import SandboxConfig, configured
+from crm_platform.sandbox.errors import SandboxError
 from crm_platform.sandbox.faults import Faults
-from crm_platform.sandbox.run import Address, SandboxError, running, serve
+from crm_platform.sandbox.run import Address, running, serve
 from crm_platform.sandbox.simulator import generated
 from crm_platform.sandbox.truth import MergeFact, Probe, State, Truth
 
@@ -18,6 +19,7 @@ __all__ = [
     "SandboxError",
     "State",
     "Truth",
+    "configured",
     "generated",
     "running",
     "serve",

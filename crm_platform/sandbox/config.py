@@ -9,9 +9,10 @@ from datetime import UTC, date, datetime, time, timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from crm_platform.sandbox.faults import Faults, switched_on
+from crm_platform.sandbox.errors import SandboxError
+from crm_platform.sandbox.faults import Faults, parameters_of, switched_on
 
 FORMAT = 3
 """Raised when the simulator changes what it writes, so that older logs are not taken for new ones."""
@@ -66,3 +67,23 @@ class SandboxConfig(BaseModel):
         )
         told |= {"format": FORMAT, "faults": self.faults.simulated}
         return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def configured(told: dict[str, Any]) -> SandboxConfig:
+    """The configuration that somebody asks for.
+
+    Raises:
+        SandboxError: There can be no such sandbox; names the setting and what it may be.
+    """
+    try:
+        return SandboxConfig.model_validate(told)
+    except ValidationError as broken:
+        first = broken.errors(include_url=False, include_input=False)[0]
+    place = ".".join(str(step) for step in first["loc"])
+    why = first["msg"].removeprefix("Value error, ")
+    remedy = "Give another value."
+    if first["type"] == "extra_forbidden":
+        parts = first["loc"][1:]
+        known = Faults.model_fields if len(parts) == 1 else parameters_of(str(parts[0]))
+        why, remedy = "there is no such thing", f"Name one of: {', '.join(known)}."
+    raise SandboxError.misconfigured(place, why[0].lower() + why[1:].rstrip("."), remedy)

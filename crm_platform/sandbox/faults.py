@@ -4,8 +4,9 @@ Those under `Faults.simulated` change what the simulator writes into the log, th
 each of them does is done in `simulator`, `journal` and the server's modules; here they are named and explained.
 """
 
+import json
 from datetime import date
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -188,12 +189,34 @@ def _field(of: str, name: str) -> Column:
     return COLUMNS[of][name]
 
 
+def parameters_of(name: str) -> dict[str, str]:
+    """The parameters of a fault and what they mean."""
+    held = Faults.model_fields[name].annotation
+    fault = next(part for part in get_args(held) if part is not type(None))
+    return {parameter: str(field.description) for parameter, field in fault.model_fields.items()}
+
+
+def meanings() -> dict[str, str]:
+    """What each fault does, by name."""
+    held = {name: get_args(field.annotation)[0] for name, field in Faults.model_fields.items()}
+    return {name: str(fault.__doc__) for name, fault in held.items()}
+
+
 def switched_on(faults: Any) -> Any:
-    """Reads the short forms: a name, several names, or names with parameters."""
+    """Reads the short forms: a name, several names, names with parameters; `name={"parameter": value}` as text."""
     if isinstance(faults, str):
         faults = [faults]
     if isinstance(faults, list | tuple):
-        return {name: {} for name in faults}
+        return dict(_named(str(told)) for told in faults)
     if isinstance(faults, dict):
         return {name: {} if parameters is True else parameters for name, parameters in faults.items()}
     return faults
+
+
+def _named(told: str) -> tuple[str, Any]:
+    name, _, parameters = told.partition("=")
+    try:
+        return name, json.loads(parameters or "{}")
+    except ValueError:
+        message = f'the parameters of {name} are no JSON. Write them such as {name}={{"share": 0.5}}'
+        raise ValueError(message) from None

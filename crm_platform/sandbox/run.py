@@ -7,14 +7,14 @@ import logging
 import socket
 import threading
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import uvicorn
 
-from crm_platform.contracts import PermanentError
 from crm_platform.sandbox.changelog import ChangeLog
 from crm_platform.sandbox.config import SandboxConfig
+from crm_platform.sandbox.errors import SandboxError
 from crm_platform.sandbox.server import application
 from crm_platform.sandbox.simulator import generated
 
@@ -29,20 +29,6 @@ class Address:
     base_url: str
     client_id: str
     client_secret: str
-
-
-class SandboxError(PermanentError):
-    """The sandbox cannot be started."""
-
-    @classmethod
-    def taken(cls, host: str, port: int) -> "SandboxError":
-        """Says that somebody else listens there."""
-        return cls(f"The sandbox cannot listen on {host}:{port}. Stop what listens there, or choose another port.")
-
-    @classmethod
-    def silent(cls, host: str, port: int) -> "SandboxError":
-        """Says that the server does not come up."""
-        return cls(f"The sandbox on {host}:{port} did not start within {STARTS_WITHIN} s. Look at its log.")
 
 
 class _Server(uvicorn.Server):
@@ -82,7 +68,8 @@ def serve(
     with _listening(host, port) as listener:
         address = _address(config, listener)
         server = _Server(_settings(config, log), lambda: ready(address) if ready else None)
-        server.run([listener])
+        with suppress(KeyboardInterrupt):  # how people end it; the server has closed by then
+            server.run([listener])
 
 
 @contextmanager

@@ -16,6 +16,7 @@ import numpy as np
 from crm_platform.sandbox.activities import Diary
 from crm_platform.sandbox.companies import companies_arrive, companies_change, owners_change
 from crm_platform.sandbox.config import SandboxConfig
+from crm_platform.sandbox.errors import SandboxError
 from crm_platform.sandbox.journal import SECOND, SEGMENT_ROWS, Journal
 from crm_platform.sandbox.people import people_change
 from crm_platform.sandbox.pipeline import deals_change, leads_arrive, leads_change
@@ -36,16 +37,23 @@ def generated(
         config: What is simulated.
         progress: Told after each simulated day: days done, days in all.
         segment_rows: Rows after which memory is emptied into a file.
+
+    Raises:
+        SandboxError: The log cannot be written there.
     """
     folder = config.folder / config.fingerprint
     if (folder / "index.json").exists():
         return folder
-    config.folder.mkdir(parents=True, exist_ok=True)
     draft = config.folder / f".{config.fingerprint}.{os.getpid()}"
-    if draft.exists():
-        shutil.rmtree(draft)
-    draft.mkdir()
-    simulate(config, Journal(draft, late=config.faults.late_commits, segment_rows=segment_rows), progress=progress)
+    try:
+        config.folder.mkdir(parents=True, exist_ok=True)
+        if draft.exists():
+            shutil.rmtree(draft)
+        draft.mkdir()
+        simulate(config, Journal(draft, late=config.faults.late_commits, segment_rows=segment_rows), progress=progress)
+    except OSError as broken:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise SandboxError.unwritable(config.folder, broken.strerror or type(broken).__name__) from broken
     try:
         draft.rename(folder)
     except OSError:
