@@ -2,15 +2,16 @@
 SHELL := /bin/bash
 PYTHON ?= python3
 VENV := .venv
+PYTHONS ?= 3.11 3.12 3.13
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 export DAGSTER_HOME := $(CURDIR)/data/dagster
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install demo dev test test-kills bench check format lock pictures clean
+.PHONY: help install demo dev test test-pythons test-kills bench check format lock pictures clean
 
 help: ## This list.
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@echo "Installing into $(VENV) from requirements.lock …"
@@ -33,6 +34,19 @@ dev: install ## The same sandbox, with the Dagster UI on http://127.0.0.1:3000.
 
 test: install ## All tests.
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+PURE := contracts sources sandbox landing lake history features
+test-pythons: ## The rooms without Dagster, tested with every Python from 3.11 to 3.13 that is on the path or in pyenv.
+	@for version in $(PYTHONS); do \
+		found=; \
+		for python in python$$version "$${PYENV_ROOT:-$$HOME/.pyenv}"/versions/$$version.*/bin/python; do \
+			"$$python" -c '' 2>/dev/null && { found=$$python; break; }; \
+		done; \
+		[ "$$found" ] || { echo "Python $$version is not on this machine: not tested."; continue; }; \
+		$(MAKE) --no-print-directory install PYTHON="$$found" VENV=.venvs/$$version || exit 1; \
+		.venvs/$$version/bin/python --version; \
+		.venvs/$$version/bin/python -m pytest -q -n 2 --dist worksteal $(PURE:%=crm_platform_tests/%) || exit 1; \
+	done
 
 test-kills: install ## The run is killed at twenty random moments instead of five.
 	@CRM_PLATFORM_KILLS=20 $(BIN)/python -m pytest -n 2 crm_platform_tests/defs/test_kill.py
