@@ -52,7 +52,9 @@ def action_of(rules: Sequence[ErrorRule], status: int, body: bytes) -> Action | 
     return "retry" if status == THROTTLED or status >= SERVER_SIDE else "permanent"
 
 
-def failure(action: Action, call: Call, status: int, *, retry_after: float | None, patience: float) -> CrmPlatformError:
+def failure(
+    action: Action, call: Call, status: int, *, retry_after: float | None, patience: float, login: str
+) -> CrmPlatformError:
     """The error that an action stands for.
 
     Args:
@@ -61,6 +63,7 @@ def failure(action: Action, call: Call, status: int, *, retry_after: float | Non
         status: The answer's status.
         retry_after: The seconds that the CRM asks to wait.
         patience: The longest wait allowed, in seconds.
+        login: Where our credentials come from, for whoever must renew them.
     """
     if action == "quota":
         return QuotaError(
@@ -68,10 +71,10 @@ def failure(action: Action, call: Call, status: int, *, retry_after: float | Non
             "Wait until it resets, or raise it; another login would not help."
         )
     if action in ("unauthorized", "refresh_auth"):
-        return AuthError(
-            f"{call} was refused with {status}: the CRM does not accept our login or our rights. "
-            "Check the credentials and what the integration's user may do."
-        )
+        why, remedy = "the CRM does not accept our login or our rights", f"Check {login} and what its user may do."
+        if action == "refresh_auth":
+            why, remedy = "the token has expired, or the CRM does not know it", f"Renew {login} and run again."
+        return AuthError(f"{call} was refused with {status}: {why}. {remedy}")
     if action == "truncated":
         return TruncatedError(f"{call}: the CRM says that its answer is not whole ({status}). Run again.")
     if action == "retry":

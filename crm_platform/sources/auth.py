@@ -50,6 +50,11 @@ class Login:
         return self._auth.kind == "oauth2_client_credentials"
 
     @property
+    def origin(self) -> str:
+        """Where the credentials come from: the variables that hold them, for whoever must mend them."""
+        return ", ".join(_variable(self._auth, name) for name in NEEDED[self._auth.kind]) or "the credentials"
+
+    @property
     def is_due(self) -> bool:
         """Whether a token must be fetched before the next request."""
         early = self._auth.early.total_seconds()

@@ -228,7 +228,9 @@ class CrmClient:
     def _refused(self, call: Call, response: httpx.Response, action: Action) -> Exception:
         patience = self._transport.retry.retry_after_max.total_seconds()
         wait = retry_after_seconds(response.headers.get("Retry-After"), now=datetime.now(UTC))
-        refused = failure(action, call, response.status_code, retry_after=wait, patience=patience)
+        refused = failure(
+            action, call, response.status_code, retry_after=wait, patience=patience, login=self._login.origin
+        )
         if isinstance(refused, UnreachableError):
             refused.wait = wait
         return refused
@@ -251,8 +253,7 @@ class CrmClient:
             raise self._refused(told, response, "retry")
         if status >= httpx.codes.BAD_REQUEST:
             raise AuthError(
-                f"{told} was refused with {status}: the CRM does not know our credentials. "
-                f"Check {', '.join(self._transport.auth.variables.values()) or 'them'}."
+                f"{told} was refused with {status}: the CRM does not know our credentials. Check {self._login.origin}."
             )
         self._login.keep(_json_of(told, answered))
 
