@@ -87,9 +87,12 @@ def failure(
             f"{call} was answered {status}. The CRM is overloaded or ill: run again later, "
             "or raise `attempts` and `total` under `retry` in the manifest."
         )
-    return RefusedError(
+    told = (
         f"{call} was refused with {status}. Compare the manifest with the CRM's description: path, parameters, object."
     )
+    if status < FIRST_ERROR:
+        told = f"{call} was sent elsewhere ({status}). Set base_url to where the CRM answers itself."
+    return RefusedError(told)
 
 
 def place_of(base_url: str) -> str:

@@ -185,7 +185,7 @@ class CrmClient:
             )
             response = self._send(call, request)
             try:
-                if response.status_code in keep or response.status_code < httpx.codes.BAD_REQUEST:
+                if response.status_code in keep or response.is_success:
                     yield response
                     return
                 refusal = self._read(call, response)

@@ -116,7 +116,7 @@ def row_event(
         committed=_whole(picked(payload, transport.commit_time)),
         lsn=_whole(picked(payload, transport.lsn)),
         order=_whole(picked(payload, transport.order)) or 0,
-        after=after,
+        after=after if isinstance(after, dict) else None,
         names=_schema_names(schema),
     )
 
@@ -145,7 +145,7 @@ def raw_row(
     operation = OPERATIONS.get(event.op)
     if winner is not None and operation == "delete":
         operation = "merge"
-    fields, changed = _fields(event, transport, spec, contract)
+    fields, changed, fault = _fields(event, transport, spec, contract)
     recorded = None if committed is None else _iso(committed, "epoch_us")
     edited = fields.get(spec.event_time) if spec.event_time else None
     by = spec.rename.get(transport.changed_by, transport.changed_by) if transport.changed_by else None
@@ -161,7 +161,7 @@ def raw_row(
         "fields": fields,
         "changed_by": fields.get(by) if by else None,
         "payload": payload,
-        "error": _error(event, operation),
+        "error": _error(event, operation) or fault,
     }
 
 
@@ -190,20 +190,28 @@ def _error(event: RowEvent, operation: str | None) -> str | None:
 
 def _fields(
     event: RowEvent, transport: DebeziumTransport, spec: ObjectSpec, contract: Contract
-) -> tuple[dict[str, Any], list[str] | None]:
-    """The row's fields under the contract's names, and which were delivered (None: all)."""
+) -> tuple[dict[str, Any], list[str] | None, str | None]:
+    """The row's fields under the contract's names, which were delivered (None: all), and what cannot be decoded."""
     if event.after is None:
-        return {}, None
+        return {}, None, None
     fields: dict[str, Any] = {}
-    absent = False
+    absent, fault = False, None
     columns = spec.names_of(event.after)
     for name, value in event.after.items():
         if value in (transport.unavailable, [transport.unavailable]):
             absent = True
             continue
         column = columns[name]
-        fields[column] = _decoded(value, event.names.get(name), contract.schema.get(column), transport)
-    return fields, list(fields) if absent else None
+        try:
+            fields[column] = _decoded(value, event.names.get(name), contract.schema.get(column), transport)
+        except (
+            ValueError,
+            TypeError,
+            KeyError,
+            OverflowError,
+        ):  # whatever stands there, it is not of the type it claims
+            fields[column], fault = None, f"undecodable: {column}"
+    return fields, list(fields) if absent else None, fault
 
 
 def _decoded(

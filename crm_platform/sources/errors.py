@@ -145,6 +145,14 @@ class AnswerError(PermanentError):
         )
 
     @classmethod
+    def standing(cls, path: str, field: str) -> "AnswerError":
+        """Says that a feed hands out events and yet does not move on."""
+        return cls(
+            f"{path} hands out events, but {field!r} does not move on and the head is not reached: reading it would never "
+            "end. Compare the manifest with what the CRM delivers."
+        )
+
+    @classmethod
     def timeless(cls, path: str, field: str) -> "AnswerError":
         """Says that a moment in an answer has no zone, or is no moment."""
         return cls(

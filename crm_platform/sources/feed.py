@@ -79,6 +79,8 @@ class FeedReader:
         rows: list[dict[str, Any]] = []
         while True:
             page = self._page(cursor, until, upto)
+            if not page.is_last and page.to_offset == cursor:
+                raise AnswerError.standing(self._changes.path, self._changes.next_offset)
             rows.extend(page.rows)
             cursor = page.to_offset
             if page.is_last or len(rows) >= limit:
@@ -150,6 +152,11 @@ class FeedReader:
         spec = self._manifest.objects[object_name]
         changed = picked(event, told.changed_fields)
         fields = picked(event, told.fields) or {}
+        fault = None
+        if not isinstance(fields, dict):
+            fields, fault = {}, "malformed: fields"
+        if changed is not None and not _is_names(changed):
+            changed, fault = None, "malformed: changed_fields"
         return {
             "object": object_name,
             "operation": operation,
@@ -160,6 +167,7 @@ class FeedReader:
             "fields": spec.named(fields),
             "changed_by": picked(event, told.changed_by),
             "change_origin": picked(event, told.change_origin),
+            "error": fault,
         }
 
     def _operation(self, event: Mapping[str, Any]) -> str | None:
@@ -176,6 +184,10 @@ class FeedReader:
         return found
 
 
+def _is_names(given: Any) -> bool:
+    return isinstance(given, list) and all(isinstance(name, str) for name in given)
+
+
 def _error(row: Mapping[str, Any], entity_id: Any) -> str | None:
     if row["operation"] is None:
         return "unknown_operation: the manifest does not name it"
@@ -183,7 +195,7 @@ def _error(row: Mapping[str, Any], entity_id: Any) -> str | None:
         return "no_key: the event names no entity"
     if row["operation"] == "merge" and row["merged_into"] is None:
         return "no_winner: a merge that names no winner"
-    return None
+    return row["error"]
 
 
 def _moment_or_none(given: Any) -> datetime | None:

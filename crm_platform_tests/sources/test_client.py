@@ -75,6 +75,15 @@ def test_a_request_that_is_refused_is_not_repeated(misbehaving, source):
     assert len(misbehaving.asked(HEAD)) == 1
 
 
+def test_an_answer_from_elsewhere_is_no_answer(misbehaving, source):
+    misbehaving.answers[HEAD] = [Reply(302, GOOD.body, {"Location": "https://crm.example.com/"}), GOOD]
+    with pytest.raises(
+        RefusedError, match=r"was sent elsewhere \(302\)\. Set base_url to where the CRM answers itself"
+    ):
+        source.head()
+    assert len(misbehaving.asked(HEAD)) == 1
+
+
 def test_an_expired_token_is_renewed_once(misbehaving, source):
     misbehaving.answers["/oauth/token"] = [Reply(200, {"access_token": name, "expires_in": 3600}) for name in "ab"]
     misbehaving.answers[HEAD] = [Reply(401, {"error": "token_expired"}), GOOD]

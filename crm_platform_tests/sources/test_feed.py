@@ -8,7 +8,7 @@ import pytest
 
 from crm_platform.contracts import RAW_CHANGE
 from crm_platform.sources import GapError, connect, now
-from crm_platform.sources.errors import AuthError, QuotaError, ResultCapError
+from crm_platform.sources.errors import AnswerError, AuthError, QuotaError, ResultCapError
 from crm_platform_tests.sources.loopback import CREDENTIALS, Call, Reply
 
 CHANGES = "/api/v1/changes"
@@ -134,6 +134,8 @@ def test_events_that_cannot_be_read_keep_their_payload_and_say_why(feed, source)
         event(4, commit_time="noon"),
         event(5, fields={"id": "L5", "converted_at": "2026-03-01 10:05:00"}),
         event(6, fields={"id": "L6", "converted_at": "2026-03-01T10:05:00+05:30"}),
+        event(7, fields="id=L7"),
+        event(8, operation="update", changed_fields="status"),
     )
     (batch,) = source.changes(None)
     assert batch.events["error"].to_list() == [
@@ -143,8 +145,17 @@ def test_events_that_cannot_be_read_keep_their_payload_and_say_why(feed, source)
         "bad_timestamp: processed_time",
         "naive_timestamp: converted_at",
         None,
+        "malformed: fields",
+        "malformed: changed_fields",
     ]
     assert json.loads(batch.events["payload"][0])["operation"] == "evaporate"
+
+
+def test_a_feed_that_does_not_move_on_is_an_error_and_no_endless_read(misbehaving, source):
+    page = {"events": [event(1)], "next_offset": 1, "head_offset": 9, "watermark": at(59)}
+    misbehaving.answers[CHANGES] = [Reply(200, page)]
+    with pytest.raises(AnswerError, match="'next_offset' does not move on and the head is not reached"):
+        list(source.changes(offset(1)))
 
 
 def test_objects_that_the_manifest_does_not_name_are_left_out(feed, source):

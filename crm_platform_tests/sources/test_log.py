@@ -308,6 +308,24 @@ def test_events_with_a_schema_block_are_decoded_by_it(recorder, manifest):
     assert json.loads(event["fields"])["annual_revenue"] == "-2.06"
 
 
+def test_values_that_are_not_what_their_schema_says_are_an_error_of_their_row_alone(recorder, manifest):
+    fields = [
+        {"field": "annual_revenue", "name": "org.apache.kafka.connect.data.Decimal", "parameters": {"scale": "2"}}
+    ]
+    schema = {"fields": [{"field": "after", "fields": fields}]}
+    source = {"ts_us": 1_770_000_000_000_000, "lsn": 5, "txId": 1}
+    for revenue in ("/zI=", "not base64", 7):
+        payload = {"after": row("a", annual_revenue=revenue), "source": source, "op": "c"}
+        recorder.line("accounts", {"id": "a"}, {"schema": schema, "payload": payload})
+    recorder.line("accounts", {"id": "a"}, {"after": "Acme", "source": source, "op": "c"})
+    assert recorder.events(manifest)["error"].to_list() == [
+        None,
+        "undecodable: annual_revenue",
+        "undecodable: annual_revenue",
+        "no_image: the envelope has no after",
+    ]
+
+
 def test_a_local_time_of_the_schema_block_is_an_error(recorder, manifest):
     fields = [{"field": "created_at", "type": "int64", "name": "io.debezium.time.MicroTimestamp"}]
     schema = {"fields": [{"field": "after", "fields": fields}]}
