@@ -1,0 +1,62 @@
+"""The environment of the peers that do not resolve beside our dependencies: made on demand from a lock of its own.
+
+`peers.lock` holds every file with its hash and names no host; `make lock` resolves it anew from `peers.in`.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+LOCK = Path(__file__).with_name("peers.lock")
+
+
+class AbsentError(Exception):
+    """The peers' environment cannot be made; the message says why, for the table."""
+
+
+def peers_python(folder, lock=LOCK):
+    """The interpreter of the environment, made if it is not there for this lock.
+
+    Raises:
+        AbsentError: A package cannot be installed.
+    """
+    made_of = f"{sys.version_info.major}{sys.version_info.minor}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    home = Path(folder) / f"peers-{made_of}"
+    if not home.exists():
+        part = home.with_suffix(f".{os.getpid()}")
+        try:
+            _installed(part, lock)
+            part.rename(home)
+        except OSError:  # somebody else was faster
+            if not home.exists():
+                raise
+        finally:
+            shutil.rmtree(part, ignore_errors=True)
+    return home / "bin" / "python"
+
+
+def _installed(home, lock):
+    """By uv, or by pip where that cannot, as make install does."""
+    _run("making an environment", [sys.executable, "-m", "venv", str(home)])
+    python, wanted = str(home / "bin" / "python"), ["--quiet", "--require-hashes", "--no-deps", "-r", str(lock)]
+    try:
+        _run("installing by uv", [sys.executable, "-m", "uv", "pip", "install", "--python", python, *wanted])
+    except AbsentError:
+        _run("installing", [python, "-m", "pip", "install", "--disable-pip-version-check", *wanted])
+
+
+def peer_versions(lock=LOCK, names=("feast", "timefence", "duckdb", "ibis-framework")):
+    """The versions of what is measured there, by name."""
+    found = dict(line.split(" ")[0].split("==") for line in lock.read_text().splitlines() if "==" in line[:60])
+    bare = {name.split("[")[0]: one for name, one in found.items()}
+    return {name: bare[name] for name in names}
+
+
+def _run(what, command):
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode:
+        said = (done.stderr.strip() or done.stdout.strip()).splitlines()
+        raise AbsentError(f"{what} failed: {said[-1] if said else f'exit code {done.returncode}'}")
