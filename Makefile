@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 PYTHONS ?= 3.11 3.12 3.13
 BIN := $(VENV)/bin
+PEERS := crm_platform_tests/benchmarks/peers
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 export DAGSTER_HOME := $(CURDIR)/data/dagster
 export PYTHONUNBUFFERED := 1
@@ -51,8 +52,8 @@ test-pythons: ## The rooms without Dagster, tested with every Python from 3.11 t
 test-kills: install ## The run is killed at twenty random moments instead of five.
 	@CRM_PLATFORM_KILLS=20 $(BIN)/python -m pytest -n 2 crm_platform_tests/defs/test_kill.py
 
-bench: install ## The time kernel beside its peers, on generated data; prints the table (ROWS=1000000).
-	@$(BIN)/python -m crm_platform_tests.benchmarks.measuring --rows $(or $(ROWS),1000000)
+bench: install ## The time kernel beside its peers, made data; writes docs/performance.md (ROWS=…, ONLY=…, ROUNDS=…).
+	@$(BIN)/python -m crm_platform_tests.benchmarks.measuring $(ROWS:%=--rows %) $(ONLY:%=--only %) $(ROUNDS:%=--rounds %)
 
 check: install ## What CI runs: ruff, pyright, import-linter, tests.
 	@$(BIN)/ruff check .
@@ -69,6 +70,8 @@ format: install ## Let ruff mend what it can.
 lock: install ## Resolve the dependencies anew, with hashes, for every platform.
 	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
 		--generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
+	@$(BIN)/uv pip compile $(PEERS).in --universal --python-version 3.11 \
+		--generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --upgrade --output-file $(PEERS).lock
 
 pictures: install ## Photograph the UI for the README (needs chromium and chromium-driver).
 	@$(BIN)/python docs/pictures.py
