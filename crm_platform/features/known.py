@@ -221,8 +221,14 @@ class _Part:
         return [self.own, begins, *((one.entity, one.moment) for one in endings)]
 
 
-def known_of(view: FeatureView, inputs: Inputs, since: int | None = None) -> Known:
-    """Reads history for a view; `since` is the moment (µs) before which closing rows stood.
+def known_of(view: FeatureView, inputs: Inputs, since: int | None = None, *, asked: pl.Series | None = None) -> Known:
+    """Reads history for a view.
+
+    Args:
+        view: The view.
+        inputs: Its history.
+        since: The moment (µs) before which closing rows stood.
+        asked: The entities that will be asked about; None for all there are.
 
     Raises:
         TimelineError: The view needs what was not given.
@@ -234,21 +240,32 @@ def known_of(view: FeatureView, inputs: Inputs, since: int | None = None) -> Kno
         raise TimelineError.unattributed(view)
     if activities is None and view.over_activities:
         raise TimelineError.inactive(view)
-    own = None if versions is None else steps_of(versions, [one.columns[0] for one in view.attributes])
     acted = None
     if activities is not None and view.key is not None:
         acted = activity_steps(activities, view.key, view.time, view.reads)
-    id_type = acted.rows.schema[str(view.key)] if acted is not None else (own.ids.dtype if own is not None else None)
+    named = None if acted is None else acted.rows[str(view.key)]
+    id_type = (
+        named.dtype
+        if named is not None
+        else versions.lazy().collect_schema().get("entity_id")
+        if versions is not None
+        else None
+    )
     roots = roots_of(merges, id_type)
-    columns = [roots.named["entity_id"], *([own.ids] if own else []), *([acted.rows[str(view.key)]] if acted else [])]
+    alone = None if asked is None or asked.dtype != id_type else [asked, roots.named["entity_id"]]
+    if versions is not None and alone is not None:
+        wanted = pl.concat([ids.alias("id") for ids in alone]).unique().implode()
+        versions = versions.lazy().filter(pl.col("entity_id").is_in(wanted))
+    own = None if versions is None else steps_of(versions, [one.columns[0] for one in view.attributes])
+    columns = [roots.named["entity_id"], *([own.ids] if own else []), *([named] if named is not None else [])]
     columns += [before[0]["entity_id"]] if before is not None else []
     if len({str(one.dtype) for one in columns}) > 1:
         raise TimelineError.types(view, [str(one.dtype) for one in columns])
     read = Columns(pl.DataFrame() if acted is None else acted.rows)
     with ThreadPoolExecutor(1) as pool:
         prepared = pool.submit(read.prepare, view)
-        codes = Codes.of(*columns)
-        owners = None if acted is None else codes.encode(acted.rows[str(view.key)])
+        codes = Codes.of(*(columns if alone is None else alone))
+        owners = None if named is None else codes.encode(named)
         prepared.result()
     first = np.full(len(codes), FOREVER, dtype=np.int64)
     first[codes.encode(roots.named["entity_id"])] = roots.named["known_at"].to_numpy()

@@ -41,8 +41,8 @@ def features_at(
     """
     check_spine(spine, "entity_id")
     as_of = moments_of(spine)
-    known = known_of(view, Inputs(activities, merges, versions))
     keys = spine["entity_id"]
+    known = known_of(view, Inputs(activities, merges, versions), asked=keys)
     if keys.dtype != known.codes.ids.dtype and keys.null_count() < len(keys):
         raise SpineError.key_type("entity_id", keys.dtype, known.codes.ids.dtype)
     asked, moment = known.codes.encode(keys.cast(known.codes.ids.dtype)), micros_of(as_of)

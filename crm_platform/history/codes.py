@@ -1,5 +1,6 @@
 """Ids as small numbers in the order of the ids, so that everything after can sort, compare and look up integers."""
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -16,6 +17,16 @@ ABSENT = -1
 """The code of a null, or of an id that nobody knows."""
 
 
+def side_by_side(work: Callable[[pl.Series], pl.Series], column: pl.Series) -> list[pl.Series]:
+    """The work on a column, or on as many parts of a long one as there are threads."""
+    if len(column) <= PART:
+        return [work(column)]
+    threads = pl.thread_pool_size()
+    part = -(-len(column) // threads)
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, [column.slice(at, part) for at in range(0, len(column), part)]))
+
+
 class Codes:
     """A set of ids, numbered in their own order (text bytewise)."""
 
@@ -27,8 +38,8 @@ class Codes:
     @classmethod
     def of(cls, *columns: pl.Series) -> "Codes":
         """Numbers all ids that occur in any of the columns (of one type)."""
-        distinct = [column.unique().alias("id") for column in columns]
-        return cls(pl.concat(distinct).unique().drop_nulls().sort())
+        distinct = [part for column in columns for part in side_by_side(pl.Series.unique, column)]
+        return cls(pl.concat(part.alias("id") for part in distinct).unique().drop_nulls().sort())
 
     def __len__(self) -> int:
         """How many ids there are."""
@@ -49,12 +60,7 @@ class Codes:
         def of(part: pl.Series) -> pl.Series:
             return part.cast(known, strict=False).to_physical().cast(pl.Int64)
 
-        if len(column) <= PART:
-            return of(column)
-        threads = pl.thread_pool_size()
-        part = -(-len(column) // threads)
-        with ThreadPoolExecutor(threads) as pool:
-            return pl.concat(list(pool.map(of, [column.slice(at, part) for at in range(0, len(column), part)])))
+        return pl.concat(side_by_side(of, column))
 
     def between(self, low: object | None, high: object | None) -> tuple[int, int]:
         """The first code at or after one id, and the first at or after another; None for no bound."""

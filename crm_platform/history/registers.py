@@ -108,10 +108,11 @@ def steps_of(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what:
     Raises:
         VersionsError: A column is missing, or no UTC time in microseconds, or empty where a time must be.
     """
-    rows = version_rows(versions, fields, what)
-    known = rows.select(pl.max_horizontal(TIMES)).to_series().to_physical().to_numpy()
+    rows = _read(versions, fields, what)
     if _rise(rows["entity_id"]):
-        return _of_single_versions(rows, fields, known)
+        return _of_single_versions(rows, fields, _known(rows))
+    rows = _in_order(rows)
+    known = _known(rows)
     first, code = _entities(rows)
     order = _by_known(code, known)
     walked = np.arange(rows.height, dtype=np.int64) if order is None else order
@@ -135,6 +136,11 @@ def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], w
     Raises:
         VersionsError: A column is missing, or no UTC time in microseconds, or empty where a time must be.
     """
+    return _in_order(_read(versions, fields, what))
+
+
+def _read(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what: str) -> pl.DataFrame:
+    """The versions with all columns that decide, in any order."""
     lazy = versions.lazy()
     schema = lazy.collect_schema()
     check_times(schema, what, TIMES)
@@ -151,6 +157,16 @@ def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], w
     if rows["entity_id"].null_count():
         rows = rows.filter(pl.col("entity_id").is_not_null())
     refuse_timeless(rows, what, TIMES)
+    return rows
+
+
+def _known(rows: pl.DataFrame) -> Ints:
+    """When each version became known (µs)."""
+    return rows.select(pl.max_horizontal(TIMES)).to_series().to_physical().to_numpy()
+
+
+def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
+    """The versions by entity and version order, nulls lowest."""
     return rows if _is_sorted(rows) else rows.sort("entity_id", *VERSION_ORDER, maintain_order=True)
 
 
@@ -186,10 +202,7 @@ def writes_field(field: str) -> pl.Expr:
 
 def _is_sorted(rows: pl.DataFrame) -> bool:
     """Whether rows stand in the order of entity and version already, as a history sorted by entity does."""
-    ids = rows["entity_id"]
-    if _rise(ids):
-        return True
-    if not ids.is_sorted():
+    if not rows["entity_id"].is_sorted():
         return False
     _, code = _entities(rows)
     tied = np.flatnonzero(code[1:] == code[:-1])
