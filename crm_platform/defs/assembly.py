@@ -13,10 +13,13 @@ from crm_platform.defs.features import feature_assets
 from crm_platform.defs.history import history_assets
 from crm_platform.defs.jobs import failed_checks, jobs, new_changes, nightly_snapshots
 from crm_platform.defs.landing import landing_assets
-from crm_platform.defs.maintenance import maintenance
+from crm_platform.defs.maintenance import maintenance_asset
 from crm_platform.defs.platform import Platform, manifest_of
 from crm_platform.defs.settings import Settings
 from crm_platform.defs.training import training_assets
+
+LAST = ("current", "features", "training")
+"""The rooms of tables after which a night's work is done."""
 
 
 def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
@@ -24,16 +27,16 @@ def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition]
     manifest = manifest_of(settings.source)
     contracts = contracts_in(manifest.contracts)
     days = partitions_of(settings)
-    assets = [
+    tables = [
         *landing_assets(manifest, contracts, days),
         *history_assets(manifest, contracts, days),
         *feature_assets(manifest, contracts, days),
-        *training_assets(manifest),
-        maintenance,
+        *training_assets(manifest, contracts),
     ]
+    last = [key for made in tables for key in made.keys if key.path[0] in LAST]
     schedules = [nightly_snapshots] if manifest.has_snapshots else []
     return dg.Definitions(
-        assets=assets,
+        assets=[*tables, maintenance_asset(last)],
         asset_checks=[check_of(declared, days) for declared in checklist(manifest, contracts)],
         jobs=jobs(has_snapshots=manifest.has_snapshots),
         sensors=[new_changes, failed_checks],

@@ -1,18 +1,17 @@
 """Assets of the feature timelines: one per declared view."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
 from crm_platform.contracts import Contract
-from crm_platform.defs.days import SINGLE_RUN, YESTERDAY
-from crm_platform.defs.landing import OWNERS
-from crm_platform.defs.platform import CODE_VERSION, Platform
-from crm_platform.defs.report import lineage, over_covered_days
+from crm_platform.defs.days import YESTERDAY
+from crm_platform.defs.report import Source, column_schema
+from crm_platform.defs.tables import Asked, built_by_day, table_spec
 from crm_platform.features.build import BuildReport, build_features, stale_from
 from crm_platform.features.catalogue import BoundView, views_for
+from crm_platform.features.shapes import timeline_meaning, timeline_schema
 from crm_platform.sources import Manifest
 
 GROUP = "features"
@@ -22,58 +21,60 @@ def feature_assets(
     manifest: Manifest, contracts: Mapping[str, Contract], days: dg.PartitionsDefinition
 ) -> list[dg.AssetsDefinition]:
     """The feature timelines that this CRM's roles allow."""
-    return [_timeline(manifest, bound, days) for bound in views_for(manifest, contracts).values()]
+    return [_timeline(manifest, contracts, bound, days) for bound in views_for(manifest, contracts).values()]
 
 
-def _timeline(manifest: Manifest, bound: BoundView, days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
-    read = [["history", name] for name in dict.fromkeys([bound.entity, bound.activity]) if name]
+def _timeline(
+    manifest: Manifest, contracts: Mapping[str, Contract], bound: BoundView, days: dg.PartitionsDefinition
+) -> dg.AssetsDefinition:
+    histories = [f"history/{name}" for name in dict.fromkeys([bound.entity, bound.activity]) if name]
     left_out = "".join(f"\n- `{name}`: {why}" for name, why in bound.left_out.items())
-
-    @dg.asset(
-        key=["features", bound.name],
-        deps=[
-            *(dg.AssetDep(key) for key in [*read, ["history", "merges"]]),
-            dg.AssetDep(["features", bound.name], partition_mapping=YESTERDAY),
-        ],
-        partitions_def=days,
-        backfill_policy=SINGLE_RUN,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds={"delta", "polars"},
-        code_version=CODE_VERSION,
-        dagster_type=dg.Nothing,  # pyright: ignore[reportArgumentType]  Dagster types it as None
-        pool=f"features_{bound.name}",
+    table = f"features/{bound.name}"
+    spec = table_spec(
+        table,
+        group=GROUP,
         description=(
             f"Every moment at which a feature of a {bound.name} changes, as it became known. Any backward as-of join on "
             f"known_at gives the exact value." + (f"\n\nLeft out for this CRM:{left_out}" if left_out else "")
         ),
-        metadata={
-            "dagster/column_lineage": lineage(
-                {
-                    feature: [(["history", object_name], column) for object_name, column in sources]
-                    for feature, sources in bound.lineage.items()
-                }
-            )
+        columns=column_schema(
+            timeline_schema(bound, contracts), contracts[bound.entity], timeline_meaning(bound, contracts)
+        ),
+        sources=_keys(bound, histories)
+        | {
+            feature: [(f"history/{object_name}", column) for object_name, column in sources]
+            for feature, sources in bound.lineage.items()
         },
+        deps=[
+            *(dg.AssetDep(read.split("/")) for read in [*histories, "history/merges"]),
+            dg.AssetDep(table.split("/"), partition_mapping=YESTERDAY),
+        ],
+        days=days,
     )
-    def timeline(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        lake = platform.lake(context.run.run_id)
 
-        def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
-            return build_features(
-                lake,
-                manifest,
-                platform.contracts,
-                bound,
-                days,
-                watermark=watermark,
-                first_day=platform.first,
-                progress=context.log.info,
-            )
+    def build(asked: Asked, days: Sequence[dt.date]) -> BuildReport:
+        return build_features(
+            asked.lake,
+            manifest,
+            asked.contracts,
+            bound,
+            days,
+            watermark=asked.watermark,
+            first_day=asked.first_day,
+            progress=asked.tell,
+        )
 
-        def stale(watermark: dt.datetime) -> dt.date | None:
-            return stale_from(lake, platform.contracts, bound, watermark=watermark)
+    def stale(asked: Asked) -> dt.date | None:
+        return stale_from(asked.lake, asked.contracts, bound, watermark=asked.watermark)
 
-        yield from over_covered_days(context, lake, platform.first, build, stale)
+    return built_by_day(spec, build, stale, late_in=histories)
 
-    return timeline
+
+def _keys(bound: BoundView, histories: Sequence[str]) -> dict[str, list[Source]]:
+    """Where a step's entity and moments come from."""
+    ids = [(f"history/{bound.entity}", "entity_id"), ("history/merges", "loser_id"), ("history/merges", "winner_id")]
+    if bound.activity is not None and bound.view.key is not None:
+        ids.append((f"history/{bound.activity}", bound.view.key))
+    times = [(read, time) for read in [*histories, "history/merges"] for time in ("event_time", "processed_time")]
+    dead = [(f"history/{bound.entity}", "is_tombstone"), ("history/merges", "winner_id")]
+    return {"entity_id": ids, "known_at": times, "changed_at": times, "is_deleted": dead, "known_date": times}

@@ -1,23 +1,30 @@
 """Assets of the bitemporal history: versions per object, merge facts, and the tables of what lives now."""
 
 import datetime as dt
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from crm_platform.contracts import MERGES, Contract
 from crm_platform.contracts.envelope import PROVENANCE_COLUMNS, VERSION_COLUMNS
-from crm_platform.defs.days import SINGLE_RUN, YESTERDAY
-from crm_platform.defs.landing import OWNERS
-from crm_platform.defs.platform import CODE_VERSION, Platform
-from crm_platform.defs.report import column_schema, lineage, over_covered_days
+from crm_platform.defs.days import YESTERDAY
+from crm_platform.defs.platform import Platform
+from crm_platform.defs.report import Source, column_schema
+from crm_platform.defs.tables import Asked, asset_of, built_by_day, table_spec
 from crm_platform.history.build import BuildReport, build_current, build_history, build_merges
 from crm_platform.history.staleness import stale_from
 from crm_platform.landing import watermark
 from crm_platform.sources import Manifest
 
 GROUP = "history"
+FROM_EXPORTS = ("_batch_id", "_ingested_at")
+"""What a version made from an export takes over beside the object's own columns."""
+OF_MERGES = {
+    "object": "Which object's entities were merged.",
+    "loser_id": "The entity that goes on as another.",
+    "winner_id": "The other one; null for an unmerge.",
+}
 
 
 def history_assets(
@@ -34,99 +41,83 @@ def history_assets(
 
 def _history(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
     name = contract.object
-    changes = ["landing", "changes", name]
-    deps = [dg.AssetDep(changes), dg.AssetDep(["history", name], partition_mapping=YESTERDAY)]
+    table, changes, snapshot = f"history/{name}", f"landing/changes/{name}", f"landing/snapshot/{name}"
+    landed = [changes, *([snapshot] if manifest.has_snapshots else [])]
+    columns = [*VERSION_COLUMNS, *contract.columns, *PROVENANCE_COLUMNS]
+    sources: dict[str, list[Source]] = {column: [(changes, column)] for column in columns}
     if manifest.has_snapshots:
-        deps.insert(1, dg.AssetDep(["landing", "snapshot", name]))
-    from_landing = [*VERSION_COLUMNS, *contract.columns, *PROVENANCE_COLUMNS]
-
-    @dg.asset(
-        key=["history", name],
-        deps=deps,
-        partitions_def=days,
-        backfill_policy=SINGLE_RUN,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds={"delta", "polars"},
-        code_version=CODE_VERSION,
-        dagster_type=dg.Nothing,  # pyright: ignore[reportArgumentType]  Dagster types it as None
-        pool=f"history_{name}",
+        for column in ("entity_id", *contract.columns, *FROM_EXPORTS):
+            sources[column].append((snapshot, column))
+        sources["processed_time"].append((snapshot, "finished_at"))
+        sources["event_time"].append((snapshot, "started_at"))
+    spec = table_spec(
+        table,
+        group=GROUP,
         description=f"Every version of every {name}, as it became known: both time axes, deletes and merges included.",
-        metadata={
-            "dagster/column_schema": column_schema(contract.history_schema, contract),
-            "dagster/column_lineage": lineage({column: [(changes, column)] for column in from_landing}),
-        },
+        columns=column_schema(contract.history_schema, contract),
+        sources=sources,
+        deps=[*(each.split("/") for each in landed), dg.AssetDep(table.split("/"), partition_mapping=YESTERDAY)],
+        days=days,
     )
-    def history(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        lake = platform.lake(context.run.run_id)
 
-        def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
-            return build_history(
-                lake,
-                manifest,
-                platform.contracts,
-                name,
-                days,
-                watermark=watermark,
-                first_day=platform.first,
-                progress=context.log.info,
-            )
+    def build(asked: Asked, days: Sequence[dt.date]) -> BuildReport:
+        return build_history(
+            asked.lake,
+            manifest,
+            asked.contracts,
+            name,
+            days,
+            watermark=asked.watermark,
+            first_day=asked.first_day,
+            progress=asked.tell,
+        )
 
-        def stale(watermark: dt.datetime) -> dt.date | None:
-            return stale_from(lake, manifest, platform.contracts, name, watermark=watermark)
+    def stale(asked: Asked) -> dt.date | None:
+        return stale_from(asked.lake, manifest, asked.contracts, name, watermark=asked.watermark)
 
-        yield from over_covered_days(context, lake, platform.first, build, stale)
-
-    return history
+    return built_by_day(spec, build, stale, late_in=[table])
 
 
 def _merges(manifest: Manifest, days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=["history", "merges"],
-        deps=[["history", name] for name in manifest.objects],
-        partitions_def=days,
-        backfill_policy=SINGLE_RUN,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds={"delta", "polars"},
-        code_version=CODE_VERSION,
-        dagster_type=dg.Nothing,  # pyright: ignore[reportArgumentType]  Dagster types it as None
-        pool="history_merges",
+    table = "history/merges"
+    histories = [f"history/{name}" for name in manifest.objects]
+    read = {"loser_id": "entity_id", "winner_id": "merged_into"}
+    spec = table_spec(
+        table,
+        group=GROUP,
         description="Every merge and unmerge as a fact of its own: loser, winner, and both times.",
-        metadata={"dagster/column_schema": column_schema(MERGES)},
+        columns=column_schema(MERGES, meaning=OF_MERGES),
+        sources={
+            column: [(history, read.get(column, column)) for history in histories]
+            for column in MERGES
+            if column != "object"
+        },
+        deps=[history.split("/") for history in histories],
+        days=days,
     )
-    def merges(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
-        lake = platform.lake(context.run.run_id)
 
-        def build(days: Sequence[dt.date], watermark: dt.datetime) -> BuildReport:
-            del watermark
-            return build_merges(
-                lake, manifest, platform.contracts, days, first_day=platform.first, progress=context.log.info
-            )
+    def build(asked: Asked, days: Sequence[dt.date]) -> BuildReport:
+        return build_merges(asked.lake, manifest, asked.contracts, days, first_day=asked.first_day, progress=asked.tell)
 
-        yield from over_covered_days(context, lake, platform.first, build, lambda _: platform.first)
-
-    return merges
+    return built_by_day(spec, build, lambda asked: asked.first_day, late_in=[table])
 
 
 def _current(contract: Contract) -> dg.AssetsDefinition:
     name = contract.object
-    history = ["history", name]
-
-    @dg.asset(
-        key=["current", name],
-        deps=[dg.AssetDep(history, partition_mapping=dg.AllPartitionMapping())],
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds={"delta", "polars"},
-        code_version=CODE_VERSION,
-        pool=f"current_{name}",
+    history = f"history/{name}"
+    spec = table_spec(
+        f"current/{name}",
+        group=GROUP,
         description=f"Every living {name} as known at the watermark, in the CRM's own columns, for plain SQL.",
-        metadata={
-            "dagster/column_schema": column_schema(contract.current_schema, contract),
-            "dagster/column_lineage": lineage({column: [(history, column)] for column in contract.columns}),
-        },
+        columns=column_schema(contract.current_schema, contract),
+        sources={column: [(history, column)] for column in contract.columns},
+        deps=[
+            dg.AssetDep(read.split("/"), partition_mapping=dg.AllPartitionMapping())
+            for read in (history, "history/merges")
+        ],
     )
+
+    @asset_of(spec)
     def current(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[Any]:
         lake = platform.lake(context.run.run_id)
         reached = watermark(lake)

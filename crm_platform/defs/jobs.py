@@ -25,6 +25,7 @@ CHANGES = dg.AssetSelection.groups("landing") & dg.AssetSelection.key_prefixes([
 SNAPSHOTS = dg.AssetSelection.key_prefixes(["landing", "snapshot"])
 DERIVED = dg.AssetSelection.groups("history", "features")
 TRAINING = dg.AssetSelection.groups("training")
+UPKEEP = dg.AssetSelection.groups("maintenance")
 
 
 def jobs(*, has_snapshots: bool) -> list[Any]:
@@ -40,8 +41,8 @@ def jobs(*, has_snapshots: bool) -> list[Any]:
         found.append(
             dg.define_asset_job(
                 NIGHTLY,
-                SNAPSHOTS | DERIVED | TRAINING,
-                description="A bulk export of every object, held against the stream, and the training sets.",
+                SNAPSHOTS | DERIVED | TRAINING | UPKEEP,
+                description="A bulk export of every object, held against the stream; training sets; upkeep of the lake.",
             )
         )
     return found

@@ -8,14 +8,14 @@ import dagster as dg
 
 from crm_platform.contracts import Contract
 from crm_platform.defs.days import SINGLE_RUN, days_of
-from crm_platform.defs.platform import CODE_VERSION, Platform
-from crm_platform.defs.report import column_schema, written
+from crm_platform.defs.platform import Platform
+from crm_platform.defs.report import column_schema, landing_lag, written
+from crm_platform.defs.tables import asset_of, table_spec
 from crm_platform.landing import DriftError, covered_days, land_changes, land_snapshot, landed_facts, watermark
 from crm_platform.quality.drift import drift_of
 from crm_platform.sources import Manifest
 
 GROUP = "landing"
-OWNERS = ["team:data-platform"]
 
 
 def landing_assets(
@@ -31,15 +31,12 @@ def _changes(
     manifest: Manifest, contracts: Mapping[str, Contract], days: dg.PartitionsDefinition
 ) -> dg.AssetsDefinition:
     specs = [
-        dg.AssetSpec(
-            ["landing", "changes", name],
-            partitions_def=days,
-            group_name=GROUP,
-            owners=OWNERS,
-            kinds={"delta", "polars"},
-            code_version=CODE_VERSION,
+        table_spec(
+            f"landing/changes/{name}",
+            group=GROUP,
             description=f"Every change of {name}, as {manifest.title} delivered it, with its provenance.",
-            metadata={"dagster/column_schema": column_schema(contract.change_schema, contract)},
+            columns=column_schema(contract.change_schema, contract),
+            days=days,
         )
         for name, contract in contracts.items()
     ]
@@ -62,25 +59,21 @@ def _changes(
             key = context.asset_key_for_output(output)
             facts = landed_facts(lake, key.path[-1], covered)
             told = {day: facts[day] | {"watermark": report.watermark} for day in covered}
-            yield from written(key, told, output)
+            yield from written(key, told)
 
     return changes
 
 
 def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=["landing", "snapshot", contract.object],
-        partitions_def=days,
-        backfill_policy=SINGLE_RUN,
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds={"delta", "polars"},
-        code_version=CODE_VERSION,
-        dagster_type=dg.Nothing,  # pyright: ignore[reportArgumentType]  Dagster types it as None
-        pool=f"landing_snapshot_{contract.object}",
+    spec = table_spec(
+        f"landing/snapshot/{contract.object}",
+        group=GROUP,
         description=f"Every living {contract.object} as a bulk export showed it at the end of the day.",
-        metadata={"dagster/column_schema": column_schema(contract.snapshot_schema, contract)},
+        columns=column_schema(contract.snapshot_schema, contract),
+        days=days,
     )
+
+    @asset_of(spec)
     def snapshot(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
         lake = platform.lake(context.run.run_id)
         told: dict[dt.date, dict[str, Any]] = {}
@@ -95,6 +88,7 @@ def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinit
                     continue
                 if report.landed:
                     told[day] = report.facts
-        yield from written(context.asset_key, told)
+        late = landing_lag(lake, contract.object, list(told))
+        yield from written(spec.key, {day: facts | late.get(day, {}) for day, facts in told.items()})
 
     return snapshot

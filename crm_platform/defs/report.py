@@ -4,30 +4,40 @@ Metadata is made here, from reports of the rooms below; what happened is decided
 """
 
 import datetime as dt
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import dagster as dg
 import polars as pl
 from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION
 
-from crm_platform.contracts import Contract
-from crm_platform.defs.days import days_of
-from crm_platform.history.build import BuildReport
+from crm_platform.contracts import UTC_US, Contract
+from crm_platform.contracts.envelope import PAYLOAD_COLUMNS, PROVENANCE_COLUMNS, SNAPSHOT_COLUMNS, VERSION_COLUMNS
+from crm_platform.history.build import lateness
 from crm_platform.lake import Commit, Lake
-from crm_platform.landing import covered_days, watermark
 
 QUIET = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Makes an output pass without the event that would mark the whole requested range as written (ADR 4)."""
 
 
+Source = tuple[str, str]
+"""A table, and one of its columns."""
+
+SHARED = {
+    name: column.meaning
+    for hop in (VERSION_COLUMNS, PAYLOAD_COLUMNS, PROVENANCE_COLUMNS, SNAPSHOT_COLUMNS)
+    for name, column in hop.items()
+}
+"""What the columns mean that all objects share."""
+
+
 def written(
-    asset_key: dg.AssetKey, days: Mapping[dt.date, Mapping[str, Any]], output_name: str = "result"
+    asset_key: dg.AssetKey, days: Mapping[dt.date, Mapping[str, Any]]
 ) -> Iterator[dg.AssetMaterialization | dg.Output[None]]:
     """One materialization per day that was really written or found equal, then the output that lets the rest go on."""
     for day, facts in sorted(days.items()):
         yield dg.AssetMaterialization(asset_key=asset_key, partition=day.isoformat(), metadata=shown(facts))
-    yield dg.Output(None, output_name=output_name, metadata=QUIET)
+    yield dg.Output(None, output_name=asset_key.to_python_identifier(), metadata=QUIET)
 
 
 def shown(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -60,16 +70,24 @@ def table(frame: pl.DataFrame, most: int = 20) -> str:
     return "\n".join(f"| {line} |" for line in lines) + (f"\n\n… and {rest} more" if rest > 0 else "")
 
 
-def column_schema(schema: pl.Schema, contract: Contract | None = None) -> dg.TableSchema:
-    """A table's columns with their types, meanings and PII classes."""
-    meaning = {} if contract is None else contract.meaning
+def column_schema(
+    schema: pl.Schema, contract: Contract | None = None, meaning: Mapping[str, str] | None = None
+) -> dg.TableSchema:
+    """A table's columns with their types, meanings and PII classes.
+
+    Args:
+        schema: Names and types.
+        contract: What its object's own columns mean.
+        meaning: What its other columns mean, where the envelope that all objects share does not say it.
+    """
+    told = SHARED | ({} if contract is None else contract.meaning) | dict(meaning or {})
     pii = {} if contract is None else contract.pii
     return dg.TableSchema(
         columns=[
             dg.TableColumn(
                 name=name,
                 type=str(dtype),
-                description=meaning.get(name),
+                description=told.get(name),
                 tags={"pii": pii[name]} if pii.get(name, "none") != "none" else {},
             )
             for name, dtype in schema.items()
@@ -77,12 +95,14 @@ def column_schema(schema: pl.Schema, contract: Contract | None = None) -> dg.Tab
     )
 
 
-def lineage(columns: Mapping[str, list[tuple[list[str], str]]]) -> dg.TableColumnLineage:
+def lineage(columns: Mapping[str, Sequence[Source]]) -> dg.TableColumnLineage:
     """Which columns of which assets every column comes from."""
     return dg.TableColumnLineage(
         deps_by_column={
-            name: [dg.TableColumnDep(asset_key=dg.AssetKey(key), column_name=column) for key, column in sources]
-            for name, sources in columns.items()
+            name: [
+                dg.TableColumnDep(asset_key=dg.AssetKey(table.split("/")), column_name=column) for table, column in read
+            ]
+            for name, read in columns.items()
         }
     )
 
@@ -104,46 +124,52 @@ class Built(Protocol):
     def blocked(self) -> dt.date | None: ...  # noqa: D102
 
 
-def over_covered_days(
+def built(
     context: dg.AssetExecutionContext,
+    asset_key: dg.AssetKey,
     lake: Lake,
-    first_day: dt.date,
-    build: Callable[[Sequence[dt.date], dt.datetime], Built],
-    stale_from: Callable[[dt.datetime], dt.date | None],
+    report: Built,
+    *,
+    asked: Collection[dt.date],
+    watermark: dt.datetime,
+    late_in: Sequence[str],
 ) -> Iterator[Any]:
-    """Lets `build` make those of the run's days that the watermark has entered, and reports them.
-
-    Where something has come for an earlier day since that was built, the build begins there: state carries over.
-    """
-    reached = watermark(lake)
-    asked = covered_days(days_of(context), reached)
-    if reached is None or not asked:
-        context.log.info("the feed has not reached any of these days yet: nothing to build")
-        yield from written(context.asset_key, {})
-        return
-    stale = stale_from(reached) if asked[0] > first_day else None
-    begin = max(min(filter(None, (stale, asked[0]))), first_day)
-    if begin < asked[0]:
-        context.log.info(f"something came for {begin} since it was built: building from there")  # noqa: G004
-    days = [begin + dt.timedelta(days=n) for n in range((asked[-1] - begin).days + 1)]
-    yield from built(context, build(days, reached), set(asked))
-
-
-def built(context: dg.AssetExecutionContext, report: Built, asked: Collection[dt.date]) -> Iterator[Any]:
     """What a build tells Dagster: a materialization per day that was asked for or rewritten, and why it stopped."""
     rewritten = set(report.commit.days) if report.commit is not None else set[dt.date]()
     if report.blocked is not None:
         context.log.warning("%s stops before %s: that day is red, see the table gate/red", report.table, report.blocked)
-    lateness = report.lateness if isinstance(report, BuildReport) else pl.DataFrame()
-    late = {row["processed_date"]: row for row in lateness.iter_rows(named=True)}
+    days = [day for day in report.days if day in asked or day in rewritten]
+    late = late_by_day(lake, late_in, days)
     told = {
         day: {
             "rows": report.rows.get(day, 0),
             "delta_version": report.version,
             "rewritten": day in rewritten,
-            **{name: fact for name, fact in late.get(day, {}).items() if name.startswith("late")},
+            "watermark": watermark,
+            **late.get(day, {}),
         }
-        for day in report.days
-        if day in asked or day in rewritten
+        for day in days
     }
-    yield from written(context.asset_key, told)
+    yield from written(asset_key, told)
+
+
+RECORDED = pl.Schema(
+    {"processed_date": pl.Date(), "event_time": UTC_US, "processed_time": UTC_US, "source_position": pl.String()}
+)
+
+
+def late_by_day(lake: Lake, tables: Sequence[str], days: Sequence[dt.date]) -> dict[dt.date, dict[str, Any]]:
+    """How late it was recorded what some tables hold, day by day: `late` rows, and their `late_p50, late_p99, late_max`."""
+    rows = pl.concat([lake.scan(table, days=days, schema=RECORDED) for table in tables])
+    placed = rows.with_columns(pl.col("source_position").fill_null(""))  # a merge fact has none
+    found = lateness(placed.collect()).drop("changes")
+    return {row.pop("processed_date"): row for row in found.iter_rows(named=True)}
+
+
+def landing_lag(lake: Lake, object_name: str, days: Sequence[dt.date]) -> dict[dt.date, dict[str, Any]]:
+    """How long after its end an export landed, day by day: `lag`; large wherever an old day was exported later."""
+    schema = pl.Schema({"snapshot_date": pl.Date(), "finished_at": UTC_US, "_ingested_at": UTC_US})
+    rows = lake.scan(f"landing/snapshot/{object_name}", days=days, schema=schema)
+    lag = (pl.col("_ingested_at") - pl.col("finished_at")).max().alias("lag")
+    found = rows.group_by("snapshot_date").agg(lag).collect()
+    return {row.pop("snapshot_date"): row for row in found.iter_rows(named=True)}

@@ -1,44 +1,66 @@
 """The training sets' asset, with its manifest and the score of a small baseline model beside a leaky one."""
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 
-from crm_platform.defs.landing import OWNERS
-from crm_platform.defs.platform import CODE_VERSION, Platform
-from crm_platform.defs.report import shown
+from crm_platform.contracts import Contract
+from crm_platform.defs.platform import Platform
+from crm_platform.defs.report import column_schema, shown
+from crm_platform.defs.tables import asset_of, table_spec
 from crm_platform.features.baseline import BaselineError, BaselineReport, baseline
+from crm_platform.features.catalogue import BoundView, views_for
+from crm_platform.features.recipes import TrainingError
+from crm_platform.features.shapes import read_by_join, training_meaning, training_schema
 from crm_platform.features.training import MANIFEST, build_training_set, training_set
 from crm_platform.lake import Lake
 from crm_platform.landing import watermark
 from crm_platform.sources import Manifest
 
 GROUP = "training"
+OF_OUTCOME = ("label", "label_event_time", "label_known_at")
 
 
-def training_assets(manifest: Manifest) -> list[dg.AssetsDefinition]:
+def training_assets(manifest: Manifest, contracts: Mapping[str, Contract]) -> list[dg.AssetsDefinition]:
     """The training sets that the manifest declares."""
-    return [_training_set(manifest, name) for name in manifest.training]
+    views = views_for(manifest, contracts)
+    homeless = {name: spec.object for name, spec in manifest.training.items() if spec.object not in views}
+    for name, canonical in homeless.items():
+        raise TrainingError.homeless(name, canonical, manifest.name)
+    return [_training_set(manifest, contracts, name, views[spec.object]) for name, spec in manifest.training.items()]
 
 
-def _training_set(manifest: Manifest, name: str) -> dg.AssetsDefinition:
-    spec = manifest.training[name]
-    read = [["features", spec.object], ["history", str(manifest.object_of(spec.object))], ["history", "merges"]]
-
-    @dg.asset(
-        key=["training", name],
-        deps=[dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping()) for key in read],
-        group_name=GROUP,
-        owners=OWNERS,
-        kinds={"parquet", "polars", "scikitlearn"},
-        code_version=CODE_VERSION,
-        pool=f"training_{name}",
+def _training_set(
+    manifest: Manifest, contracts: Mapping[str, Contract], name: str, bound: BoundView
+) -> dg.AssetsDefinition:
+    told = manifest.training[name]
+    timeline, history = f"features/{bound.name}", f"history/{bound.entity}"
+    columns = training_schema(bound, contracts)
+    features = {
+        column: [(timeline, read_by_join(column.removeprefix(f"{bound.name}__")))]
+        for column in columns
+        if column.startswith(f"{bound.name}__")
+    }
+    outcome = [(history, told.column), (history, "event_time"), (history, "processed_time")]
+    spec = table_spec(
+        f"training/{name}",
+        group=GROUP,
         description=(
-            f"One row per {spec.object} and week while it is open: its features as known then, and whether its "
-            f"{spec.column} became {spec.value!r} within {spec.horizon.days} days. Kept under the hash of all it came from."
+            f"One row per {told.object} and week while it is open: its features as known then, and whether its "
+            f"{told.column} became {told.value!r} within {told.horizon.days} days. Kept under the hash of all it came from."
         ),
+        columns=column_schema(columns, meaning=training_meaning(bound, contracts)),
+        sources={"entity_id": [(history, "entity_id")], **dict.fromkeys(OF_OUTCOME, outcome), **features},
+        deps=[
+            dg.AssetDep(read.split("/"), partition_mapping=dg.AllPartitionMapping())
+            for read in (timeline, history, "history/merges")
+        ],
+        kinds={"parquet", "polars", "scikitlearn"},
     )
+
+    @asset_of(spec)
     def training(context: dg.AssetExecutionContext, platform: Platform) -> dg.MaterializeResult[Any]:
         lake = platform.lake(context.run.run_id)
         reached = watermark(lake)

@@ -8,24 +8,63 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
+import yaml
 
 from crm_platform.defs.assembly import build_defs
 from crm_platform.defs.settings import load_settings
 
 ROOT = Path(__file__).parents[2]
+AGREED = Path(__file__).with_name("assets.yaml")
 OBJECTS = ("account", "activity", "contact", "lead", "opportunity", "owner")
 VIEWS = ("account", "contact", "lead", "opportunity")
 
 
-@pytest.fixture(scope="module")
-def repository():
+def nodes_of(repository):
+    graph = repository.asset_graph
+    return {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+
+
+def told_of(specs):
+    """What Dagster shows of every asset, in plain words."""
+    return {key: told(node) for key, node in sorted(specs.items())}
+
+
+def told(node):
+    schema, lineage = (node.metadata.get(f"dagster/column_{what}") for what in ("schema", "lineage"))
+    sources = {} if lineage is None else lineage.deps_by_column
+    return {
+        "group": node.group_name,
+        "owners": list(node.owners),
+        "kinds": sorted(node.kinds),
+        "parents": sorted(parent.to_user_string() for parent in node.parent_keys),
+        "days": [] if node.partitions_def is None else span(node.partitions_def.get_partition_keys()),
+        "one_run": node.backfill_policy == dg.BackfillPolicy.single_run(),
+        "columns": [] if schema is None else [line(column, sources.get(column.name, [])) for column in schema.columns],
+    }
+
+
+def span(days):
+    return [days[0], days[-1], len(days)]
+
+
+def line(column, sources):
+    pii = f" [{column.tags['pii']}]" if column.tags else ""
+    read = ", ".join(f"{dep.asset_key.to_user_string()}.{dep.column_name}" for dep in sources)
+    return f"{column.name}: {column.type}{pii}" + (f" <- {read}" if read else "")
+
+
+def loaded():
     return build_defs(load_settings(ROOT / "crm_platform.yaml")).get_repository_def()
 
 
 @pytest.fixture(scope="module")
+def repository():
+    return loaded()
+
+
+@pytest.fixture(scope="module")
 def specs(repository):
-    graph = repository.asset_graph
-    return {key.to_user_string(): graph.get(key) for key in graph.get_all_asset_keys()}
+    return nodes_of(repository)
 
 
 def test_every_table_has_its_asset_in_its_group(specs):
@@ -63,17 +102,39 @@ def test_features_depend_on_histories_merges_and_their_own_yesterday(specs):
     assert parents == {"history/lead", "history/activity", "history/merges", "features/lead"}
 
 
-def test_columns_tell_their_type_meaning_and_pii_and_where_they_come_from(specs):
-    metadata = specs["history/lead"].metadata
-    columns = {column.name: column for column in metadata["dagster/column_schema"].columns}
+def test_every_asset_is_as_it_was_agreed(specs):
+    """After a wanted change: `python crm_platform_tests/defs/test_assembly.py` writes the file anew; read its diff."""
+    assert told_of(specs) == yaml.safe_load(AGREED.read_text(encoding="utf-8"))
+
+
+def test_every_column_has_a_type_and_a_meaning_and_personal_ones_their_class(specs):
+    for key, node in specs.items():
+        if key != "maintenance":
+            for column in node.metadata["dagster/column_schema"].columns:
+                assert column.type, (key, column.name)
+                assert column.description, (key, column.name)
+    columns = {column.name: column for column in specs["history/lead"].metadata["dagster/column_schema"].columns}
     assert columns["email"].tags == {"pii": "email"}
     assert columns["status"].description == "How far they have come."
-    deps = metadata["dagster/column_lineage"].deps_by_column["status"]
-    assert [(dep.asset_key.to_user_string(), dep.column_name) for dep in deps] == [("landing/changes/lead", "status")]
-    lineage = specs["features/lead"].metadata["dagster/column_lineage"].deps_by_column
-    assert ("history/activity", "lead_id") in {
-        (dep.asset_key.to_user_string(), dep.column_name) for dep in lineage["count_7d"]
+
+
+def test_every_column_that_is_made_of_others_says_of_which_and_they_exist(specs):
+    known = {
+        key: {column.name for column in node.metadata["dagster/column_schema"].columns}
+        for key, node in specs.items()
+        if key != "maintenance"
     }
+    for key, columns in known.items():
+        if key.startswith("landing/"):
+            continue
+        sources = specs[key].metadata["dagster/column_lineage"].deps_by_column
+        parents = {parent.to_user_string() for parent in specs[key].parent_keys}
+        assert columns - set(sources) <= {"as_of", "object"}, key
+        for column, deps in sources.items():
+            assert column in columns, (key, column)
+            for dep in deps:
+                assert dep.asset_key.to_user_string() in parents, (key, column)
+                assert dep.column_name in known[dep.asset_key.to_user_string()], (key, column, dep)
 
 
 def test_every_check_has_a_section_in_the_runbook(repository):
@@ -131,3 +192,7 @@ def test_a_recorded_log_has_no_snapshots_and_its_views_say_what_they_leave_out(t
     assert not any(key.startswith("landing/snapshot") for key in keys)
     assert {"features/account", "features/lead", "features/opportunity", "training/lead_conversion"} <= keys
     assert "duration_minutes" in graph.get(dg.AssetKey(["features", "lead"])).description
+
+
+if __name__ == "__main__":
+    AGREED.write_text(yaml.safe_dump(told_of(nodes_of(loaded())), sort_keys=False, width=200), encoding="utf-8")

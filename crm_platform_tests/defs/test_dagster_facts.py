@@ -8,9 +8,15 @@ from dagster import AssetCheckKey
 
 from crm_platform.defs.days import SINGLE_RUN, range_tags
 from crm_platform.defs.report import QUIET, written
+from crm_platform.defs.tables import asset_of
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-03-01", end_date="2026-03-10")
 FIVE = range_tags(dt.date(2026, 3, 1), dt.date(2026, 3, 5))
+
+
+def table(name: str, **more):
+    """An asset as our tables are."""
+    return asset_of(dg.AssetSpec(name, partitions_def=DAYS, **more))
 
 
 def dates(*numbers: int) -> dict[dt.date, dict]:
@@ -35,11 +41,11 @@ def partitions(instance, name):
 def test_a_quiet_output_marks_only_the_days_that_were_logged_and_lets_the_downstream_run(instance):
     ran = []
 
-    @dg.asset(partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    @table("up")
     def up(context):
         yield from written(context.asset_key, dates(1, 2, 3))
 
-    @dg.asset(deps=[up], partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    @table("down", deps=["up"])
     def down(context):
         ran.append(len(context.partition_keys))
         yield from written(context.asset_key, dates(1, 2))
@@ -66,7 +72,7 @@ def test_without_the_quiet_output_dagster_marks_the_whole_range(instance):
 def test_evaluations_are_recorded_per_partition_and_a_warning_summary_lets_the_good_days_go_on(instance):
     ran = []
 
-    @dg.asset(partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    @table("up")
     def up(context):
         yield from written(context.asset_key, dates(1, 2))
 
@@ -79,7 +85,7 @@ def test_evaluations_are_recorded_per_partition_and_a_warning_summary_lets_the_g
             )
         yield dg.AssetCheckResult(passed=False, severity=dg.AssetCheckSeverity.WARN)
 
-    @dg.asset(deps=[up], partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    @table("down", deps=["up"])
     def down(context):
         ran.append("down")
         yield from written(context.asset_key, dates(1))
@@ -104,7 +110,7 @@ def test_evaluations_are_recorded_per_partition_and_a_warning_summary_lets_the_g
 def test_an_error_summary_of_a_blocking_check_stops_every_day_of_the_downstream(instance):
     ran = []
 
-    @dg.asset(partitions_def=DAYS, backfill_policy=SINGLE_RUN, dagster_type=dg.Nothing)
+    @table("up")
     def up(context):
         yield from written(context.asset_key, dates(1))
 

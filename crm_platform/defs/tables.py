@@ -1,0 +1,119 @@
+"""How a table of the lake is an asset: the settings that all of them share, and the body of those built day by day.
+
+What a table is made of is said where it is declared (`landing`, `history`, `features`, `training`); what a body reports of
+it in `report`.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import dagster as dg
+
+from crm_platform.contracts import Contract
+from crm_platform.defs.days import SINGLE_RUN, days_of
+from crm_platform.defs.platform import CODE_VERSION, Platform
+from crm_platform.defs.report import Built, Source, built, lineage, written
+from crm_platform.lake import Lake
+from crm_platform.landing import covered_days, watermark
+
+OWNERS = ["team:data-platform"]
+DELTA = frozenset({"delta", "polars"})
+
+
+def table_spec(
+    table: str,
+    *,
+    group: str,
+    description: str,
+    columns: dg.TableSchema | None = None,
+    sources: Mapping[str, Sequence[Source]] | None = None,
+    deps: Iterable[Any] = (),
+    days: dg.PartitionsDefinition | None = None,
+    kinds: Iterable[str] = DELTA,
+) -> dg.AssetSpec:
+    """What Dagster shows of a table before it is written.
+
+    Args:
+        table: The table's name in the lake, which is its key.
+        group: The group it is shown in.
+        description: What one row is, in a sentence.
+        columns: Its columns; None where it has none of its own.
+        sources: By column, the columns of other assets that it is made from.
+        deps: What it is made from.
+        days: Its partitions; None for a table that is written as a whole.
+        kinds: What it is stored as and made with.
+    """
+    told: dict[str, Any] = {} if columns is None else {"dagster/column_schema": columns}
+    if sources:
+        told["dagster/column_lineage"] = lineage(sources)
+    return dg.AssetSpec(
+        table.split("/"),
+        deps=deps,
+        partitions_def=days,
+        group_name=group,
+        owners=OWNERS,
+        kinds=set(kinds),
+        code_version=CODE_VERSION,
+        description=description,
+        metadata=told,
+    )
+
+
+def asset_of(spec: dg.AssetSpec) -> Callable[[Callable[..., Any]], dg.AssetsDefinition]:
+    """Makes a body the one writer of a table: in a pool of its own, and over a range of days in one run."""
+    name = spec.key.to_python_identifier()
+    by_window = None if spec.partitions_def is None else SINGLE_RUN
+    return dg.multi_asset(specs=[spec], name=name, pool="_".join(spec.key.path), backfill_policy=by_window)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What a build over days is given beside the days."""
+
+    lake: Lake
+    contracts: Mapping[str, Contract]
+    first_day: dt.date
+    watermark: dt.datetime
+    tell: Callable[[str], None]
+
+
+def built_by_day(
+    spec: dg.AssetSpec,
+    build: Callable[[Asked, Sequence[dt.date]], Built],
+    stale_from: Callable[[Asked], dt.date | None],
+    *,
+    late_in: Sequence[str],
+) -> dg.AssetsDefinition:
+    """A table whose days are built one upon the other, and all of a run's days at once.
+
+    The days that the watermark has entered are built. Where something has come for an earlier day since that was built,
+    the build begins there: state carries over.
+
+    Args:
+        spec: The table.
+        build: Builds a stretch of days.
+        stale_from: The earliest day that is not any more what it would be built as.
+        late_in: The tables whose rows tell how late it was recorded what a day is made of.
+    """
+
+    @asset_of(spec)
+    def body(context: dg.AssetExecutionContext, platform: Platform) -> Iterator[Any]:
+        lake = platform.lake(context.run.run_id)
+        reached = watermark(lake)
+        days = covered_days(days_of(context), reached)
+        if reached is None or not days:
+            context.log.info("the feed has not reached any of these days yet: nothing to build")
+            yield from written(spec.key, {})
+            return
+        asked = Asked(lake, platform.contracts, platform.first, reached, context.log.info)
+        stale = stale_from(asked) if days[0] > platform.first else None
+        begin = max(min(filter(None, (stale, days[0]))), platform.first)
+        if begin < days[0]:
+            context.log.info(f"something came for {begin} since it was built: building from there")  # noqa: G004
+        window = [begin + dt.timedelta(days=n) for n in range((days[-1] - begin).days + 1)]
+        report = build(asked, window)
+        yield from built(context, spec.key, lake, report, asked=set(days), watermark=reached, late_in=late_in)
+
+    return body
