@@ -10,6 +10,7 @@ from crm_platform.features.catalogue import BoundView, views_for
 from crm_platform.history.build import upstream_of
 from crm_platform.lake import Lake
 from crm_platform.quality.contracts import living_keep_contract, quarantined, versions_keep_contract
+from crm_platform.quality.derived import merges_keep_rules, steps_keep_rules
 from crm_platform.quality.drift import landed_drift
 from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
@@ -29,6 +30,7 @@ def checklist(manifest: Manifest, contracts: Mapping[str, Contract]) -> list[Dec
     return [
         *_of_feed(wanted),
         *(check for contract in wanted for check in _of_object(manifest, contract)),
+        _of_merges(manifest),
         *(check for bound in views_for(manifest, contracts).values() for check in _of_view(manifest, bound)),
         *(_of_training(manifest, name) for name in manifest.training),
     ]
@@ -127,10 +129,28 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
     return found
 
 
+def _of_merges(manifest: Manifest) -> Declared:
+    objects = list(manifest.objects)
+    return Declared(
+        "contract",
+        "history/merges",
+        "Every merge fact names two entities of one object, once.",
+        lambda _platform, lake, days: merges_keep_rules(lake, objects, days),
+        waits_for=upstream_of(objects),
+    )
+
+
 def _of_view(manifest: Manifest, bound: BoundView) -> list[Declared]:
     table = f"features/{bound.name}"
     upstream = (*upstream_of(manifest.objects), "history/merges")
     return [
+        Declared(
+            "contract",
+            table,
+            "Every step keeps the rules of timelines: types, one step per moment, news no later, windows that fit.",
+            lambda platform, lake, days: steps_keep_rules(lake, platform.contracts, bound, days),
+            waits_for=upstream,
+        ),
         Declared(
             "leakage_truncation",
             table,

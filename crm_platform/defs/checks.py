@@ -114,7 +114,7 @@ def _told(declared: Declared, result: CheckResult, findings: Sequence[Finding]) 
     }
     examples = [f.examples for f in findings if f.examples is not None and not f.examples.is_empty()]
     if any(not f.passed for f in findings):
-        told["what_to_do"] = result.remedy
+        told["what_to_do"] = result.advice
     if examples:
         told["examples"] = dg.MetadataValue.md(table(examples[0]))
     return told | {name: fact for name, fact in result.facts.items() if isinstance(fact, int | float | str)}

@@ -12,8 +12,8 @@ from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
 from crm_platform.quality.rules import history_rules, holds
 
 QUARANTINE_REMEDY = (
-    "Look at the rule and the payload in quarantine/{object}. If the contract is wrong, change it and release the rows; "
-    "if the CRM is, mend it there: the next snapshot repairs history."
+    "Look at the rule and the payload in quarantine/OBJECT. If the contract is wrong, change it and say "
+    "`crm-platform quarantine release OBJECT`; if the CRM is, mend it there: the next snapshot repairs history."
 )
 HISTORY_REMEDY = (
     "Rebuild the day: `crm-platform rebuild --from DAY --to DAY`. If it stays, the contract has changed since."
@@ -49,8 +49,7 @@ def quarantined(lake: Lake, contract: Contract, days: Sequence[date], *, tolerat
                 examples=None if mine.is_empty() else _shown(mine),
             )
         )
-    remedy = QUARANTINE_REMEDY.format(object=name)
-    return CheckResult("quarantine", f"landing/changes/{name}", findings, remedy, severity="warn")
+    return CheckResult("quarantine", f"landing/changes/{name}", findings, QUARANTINE_REMEDY, severity="warn")
 
 
 def versions_keep_contract(lake: Lake, contract: Contract, days: Sequence[date]) -> CheckResult:

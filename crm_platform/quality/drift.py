@@ -5,14 +5,14 @@ What was delivered and the contract come in, differences go out. Who stops for t
 """
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
 import polars as pl
 
-from crm_platform.contracts import UTC_US, Contract
+from crm_platform.contracts import QUARANTINE, UTC_US, Contract
 from crm_platform.lake import Lake
 from crm_platform.lake.query import json_fields
 from crm_platform.landing import kept_days
@@ -111,22 +111,31 @@ def landed_drift(lake: Lake, manifest: Manifest, contract: Contract, days: Seque
     wanted = set(days)
     landed = sorted(day for day in lake.days(table) if isinstance(day, date) and day in wanted)
     found = _added(lake, contract, landed)
+    rows = {day: rows for day, rows in lake.rows_by_day(table).items() if isinstance(day, date)}
+    for day, drift, refused in _refused(lake, contract, sorted(wanted)):
+        found.setdefault(day, []).append(drift)
+        rows[day] = rows.get(day, 0) + refused
     for day in sorted(wanted.intersection(kept_days(lake, contract.object)).difference(found)):
         export = kept_export(lake, contract.object, day)
         parts = [] if export is None else parts_of(export, manifest)
         found[day] = list(dict.fromkeys(drift for part in parts for drift in drift_between(contract, part.delivered)))
-    return drift_check(contract, found)
+        rows[day] = sum(part.delivered.height for part in parts)
+    return drift_check(contract, found, rows)
 
 
-def drift_check(contract: Contract, drifts: Mapping[date, Sequence[Drift]]) -> CheckResult:
+def drift_check(
+    contract: Contract, drifts: Mapping[date, Sequence[Drift]], rows: Mapping[date, int] | None = None
+) -> CheckResult:
     """The check's answer: an error for days whose export must not land, else a warning for days that differ at all.
 
     Args:
         contract: What was expected.
         drifts: By day, how the export differed.
+        rows: By day, how many rows were exported.
     """
     must_stop = any(_stops(found) for found in drifts.values())
-    findings = [_finding(day, found, fails=_stops if must_stop else bool) for day, found in sorted(drifts.items())]
+    fails = _stops if must_stop else bool
+    findings = [_finding(day, found, (rows or {}).get(day, 0), fails) for day, found in sorted(drifts.items())]
     severity: Literal["warn", "error"] = "error" if must_stop else "warn"
     return CheckResult("schema_drift", f"landing/snapshot/{contract.object}", findings, REMEDY, severity)
 
@@ -143,13 +152,39 @@ def _added(lake: Lake, contract: Contract, days: Sequence[date]) -> dict[date, l
     return found
 
 
+def _refused(lake: Lake, contract: Contract, days: Sequence[date]) -> Iterator[tuple[date, Drift, int]]:
+    """What landed exports showed that the contract does not allow, by the rows that wait in quarantine for it."""
+    waiting = (
+        lake.scan(f"quarantine/{contract.object}", days=days, schema=QUARANTINE)
+        .filter(pl.col("_channel") == "snapshot", pl.col("resolved_by").is_null(), pl.col("column").is_not_null())
+        .select("processed_date", "column", "payload", pl.col("rule").str.split(":").list.first())
+        .collect()
+    )
+    for (day, name, rule), rows in waiting.partition_by("processed_date", "column", "rule", as_dict=True).items():
+        if not isinstance(day, date) or name not in contract.columns:
+            continue
+        if rule == "not_nullable":
+            yield day, Drift(name, "nullability", "a value in every row", "nulls", rows.height), rows.height
+        elif str(rule).startswith("isin"):
+            values = json_fields(rows.get_column("payload"), [name]).get_column(f"text:{name}").drop_nulls()
+            yield day, _new_category(contract, name, values), rows.height
+
+
+def _new_category(contract: Contract, name: str, values: pl.Series) -> Drift:
+    """Values that the contract does not declare; named where they are nobody's."""
+    kinds = values.unique().sort()
+    said = ", ".join(kinds.head(5).to_list()) if contract.pii[name] == "none" else f"{len(kinds)} others"
+    allowed = len(contract.categories.get(name, []))
+    return Drift(name, "new_category", f"one of {allowed} declared values", said, values.len())
+
+
 def _stops(drifts: Sequence[Drift]) -> bool:
     return any(not drift.is_compatible for drift in drifts)
 
 
-def _finding(day: date, drifts: Sequence[Drift], fails: Callable[[Sequence[Drift]], bool]) -> Finding:
+def _finding(day: date, drifts: Sequence[Drift], rows: int, fails: Callable[[Sequence[Drift]], bool]) -> Finding:
     if not drifts:
-        return Finding(passed=True, what="The export keeps the contract.", day=day)
+        return Finding(passed=True, what="The export keeps the contract.", day=day, total=rows)
     shown = pl.DataFrame(
         [(d.column, d.kind, d.expected, d.found, d.is_compatible) for d in drifts[:MOST_EXAMPLES]],
         schema=["column", "difference", "expected", "found", "compatible"],
@@ -158,7 +193,8 @@ def _finding(day: date, drifts: Sequence[Drift], fails: Callable[[Sequence[Drift
     more = f", and {len(drifts) - 1} more" if len(drifts) > 1 else ""
     failed = fails(drifts)
     what = f"{drifts[0]}{more}."
-    return Finding(passed=not failed, what=what, day=day, failing=len(drifts) if failed else 0, examples=shown)
+    showing = max(rows if drift.rows is None else drift.rows for drift in drifts)
+    return Finding(not failed, what, day=day, failing=showing if failed else 0, total=rows, examples=shown)
 
 
 def _of_columns(contract: Contract, delivered: pl.DataFrame) -> list[Drift]:
@@ -211,9 +247,7 @@ def _of_values(contract: Contract, values: pl.Series) -> list[Drift]:
     if allowed and values.dtype == pl.String:
         new = values.filter(~values.is_in(allowed)).drop_nulls()
         if not new.is_empty():
-            kinds = new.unique().sort()
-            said = ", ".join(kinds.head(5).to_list()) if contract.pii[name] == "none" else f"{len(kinds)} others"
-            found.append(Drift(name, "new_category", f"one of {len(allowed)} declared values", said, new.len()))
+            found.append(_new_category(contract, name, new))
     return found
 
 

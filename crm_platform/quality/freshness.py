@@ -2,6 +2,8 @@
 
 from datetime import datetime, timedelta
 
+import polars as pl
+
 from crm_platform.lake import Lake
 from crm_platform.landing import watermark
 from crm_platform.quality.result import CheckResult, Finding
@@ -29,7 +31,8 @@ def freshness(lake: Lake, moment: datetime, allowed: timedelta = ALLOWED) -> Che
     what = f"The watermark {reached:%Y-%m-%d %H:%M:%S} is {_plain(behind)} behind the source's clock"
     passed = behind <= allowed
     end = "." if passed else f", and {_plain(allowed)} are allowed."
-    finding = Finding(passed=passed, what=what + end, failing=int(not passed), total=1)
+    shown = None if passed else pl.DataFrame({"watermark": [reached], "clock": [moment]})
+    finding = Finding(passed=passed, what=what + end, failing=int(not passed), total=1, examples=shown)
     facts: dict[str, object] = {"behind_seconds": behind.total_seconds()}
     return CheckResult("freshness", "landing/ranges", [finding], REMEDY, severity="warn", facts=facts)
 

@@ -11,11 +11,11 @@ from crm_platform.landing import batches, covered_days, gaps_in, watermark
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
 
 OFFSETS_REMEDY = (
-    "The feed no longer holds the stretch, or a batch was lost: export every object once more "
-    "(`crm-platform snapshot take`), which repairs history, then land on from the next offset."
+    "The feed no longer holds the stretch, or a batch was lost: export every object once more (materialize "
+    "landing/snapshot/* for today), which repairs history, then land on from the next offset."
 )
 OPEN_REMEDY = "A run was cut off in the middle of a batch: materialize landing/changes again, which repeats it."
-DAYS_REMEDY = "Materialize history from the first of these days through the last."
+DAYS_REMEDY = "Build what is missing: `crm-platform rebuild --from DAY`. An earlier red day holds it back, rightly."
 
 
 def offset_gaps(lake: Lake, start: str | None = None) -> CheckResult:
@@ -43,7 +43,8 @@ def offset_gaps(lake: Lake, start: str | None = None) -> CheckResult:
         findings = [Finding(passed=False, what=what, failing=len(gaps), total=len(landed), examples=shown)]
     elif open_batches:
         what = f"Batch {open_batches[0]} is open: its bounds are fixed and not all of its rows have landed."
-        findings = [Finding(passed=False, what=what, failing=len(open_batches), total=len(landed))]
+        shown = pl.DataFrame({"batch_id": open_batches[:MOST_EXAMPLES]})
+        findings = [Finding(passed=False, what=what, failing=len(open_batches), total=len(landed), examples=shown)]
     remedy = OFFSETS_REMEDY if gaps else OPEN_REMEDY
     return CheckResult("offset_gaps", "landing/ranges", findings, remedy)
 
@@ -60,21 +61,18 @@ def missing_days(lake: Lake, contract: Contract, days: Sequence[date]) -> CheckR
     covered = covered_days(days, watermark(lake))
     built = set(lake.days(table))
     refused = _days_of_nothing_but_refused(lake, contract)
-    landed = set(lake.days(f"landing/changes/{contract.object}")) - refused
-    findings = [
-        Finding(
-            passed=day not in landed or day in built,
-            what="History holds the day." if day in built else "No changes landed." if day not in landed else _LACKS,
-            day=day,
-            failing=int(day in landed and day not in built),
-            total=1,
-        )
-        for day in covered
-    ]
+    landed = lake.rows_by_day(f"landing/changes/{contract.object}")
+    findings = [_of_day(day, 0 if day in refused else landed.get(day, 0), is_built=day in built) for day in covered]
     return CheckResult("missing_days", table, findings, DAYS_REMEDY)
 
 
-_LACKS = "Changes of this day have landed and history holds none of it."
+def _of_day(day: date, landed: int, *, is_built: bool) -> Finding:
+    if is_built or not landed:
+        what = "History holds the day." if is_built else "No changes landed."
+        return Finding(passed=True, what=what, day=day, total=landed)
+    what = f"{landed} changes of this day have landed, and history holds none of it."
+    shown = pl.DataFrame({"day": [day], "landed": [landed]})
+    return Finding(passed=False, what=what, day=day, failing=landed, total=landed, examples=shown)
 
 
 def _days_of_nothing_but_refused(lake: Lake, contract: Contract) -> set[date]:

@@ -4,6 +4,7 @@ How a finding is shown, and what it holds back, is the shell's business.
 """
 
 import datetime as dt
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -28,13 +29,22 @@ class Finding:
     total: int = 0
     examples: pl.DataFrame | None = None
 
+    @property
+    def example(self) -> str | None:
+        """The first example in words; None without any."""
+        if self.examples is None or self.examples.is_empty():
+            return None
+        told = self.examples.row(0, named=True).items()
+        return ", ".join(f"{name} {value}" for name, value in told if value is not None)
+
 
 @dataclass(frozen=True)
 class CheckResult:
     """All findings of one check on one table.
 
     `severity` says what a failure means: `error` where later data would be wrong, `warn` where somebody should look.
-    `remedy` says what to do, with the command where there is one.
+    `remedy` says what to do, with the command where there is one: DAY stands for the first day that failed, OBJECT for
+    the table's object.
     """
 
     check: str
@@ -64,12 +74,20 @@ class CheckResult:
         """Rows looked at, over all findings."""
         return sum(finding.total for finding in self.findings)
 
+    @property
+    def advice(self) -> str:
+        """The remedy, for the day and the object that failed."""
+        day = self.failed_days[0].isoformat() if self.failed_days else "DAY"
+        return re.sub(r"\bOBJECT\b", self.table.split("/")[-1], re.sub(r"\bDAY\b", day, self.remedy))
+
     def summary(self) -> str:
-        """One line for people: what failed, where, how many, what to do; or what was looked at."""
+        """One line for people: what failed, where, how many, an example, what to do; or what was looked at."""
         broken = [finding for finding in self.findings if not finding.passed]
         if not broken:
             return f"{self.check} holds for {self.table}: {self.total:,} rows looked at."
         where = f" on {broken[0].day}" if broken[0].day else ""
         more = f" and {len(broken) - 1} more findings" if len(broken) > 1 else ""
         rows = f" {self.failing:,} of {self.total:,} rows fail." if self.total else ""
-        return f"{self.check} fails for {self.table}{where}{more}: {broken[0].what}{rows} {self.remedy}"
+        shown = [finding.example for finding in broken if finding.example][:1]
+        example = f" For example {shown[0]}." if shown else ""
+        return f"{self.check} fails for {self.table}{where}{more}: {broken[0].what}{rows}{example} {self.advice}"

@@ -67,6 +67,28 @@ def timeline_rules(features: pl.Schema) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns, checks=checks, strict=True, name="timeline")
 
 
+def merge_rules(objects: Sequence[str]) -> pa.DataFrameSchema:
+    """What every merge fact keeps: two entities of an object that may be merged, and one fact per moment.
+
+    Args:
+        objects: The objects whose entities may be merged.
+    """
+    columns = {
+        "object": pa.Column(pl.String(), pa.Check.isin(list(objects))),
+        "loser_id": pa.Column(pl.String()),
+        "winner_id": pa.Column(pl.String(), nullable=True),
+        "event_time": pa.Column(UTC_US),
+        "processed_time": pa.Column(UTC_US),
+        "processed_date": pa.Column(pl.Date()),
+    }
+    checks = [
+        row_rule("one_fact_per_pair_and_moment", pl.struct(list(columns)).is_unique()),
+        row_rule("nobody_is_merged_into_itself", pl.col("loser_id") != pl.col("winner_id")),
+        row_rule("partition_is_the_day_of_recording", pl.col("processed_date") == pl.col("processed_time").dt.date()),
+    ]
+    return pa.DataFrameSchema(columns, checks=checks, strict=True, name="merges")
+
+
 def training_rules(*, watermark: pl.Expr | None = None, steps: Sequence[str] = ()) -> pa.DataFrameSchema:
     """What every training row keeps: a question at a moment, and an outcome that lies after it and was known in time.
 
@@ -83,6 +105,7 @@ def training_rules(*, watermark: pl.Expr | None = None, steps: Sequence[str] = (
     }
     checks = [
         row_rule("one_row_per_question", pl.struct("entity_id", "as_of").is_unique()),
+        row_rule("rows_are_sorted_by_entity_and_moment", _follows("entity_id", "as_of")),
         row_rule("label_happened_after_as_of", pl.col("label_event_time") > pl.col("as_of")),
         row_rule("label_was_read_after_it_happened", pl.col("label_event_time") <= pl.col("label_known_at")),
         row_rule("label_is_read_after_as_of", pl.col("label_known_at") > pl.col("as_of")),
@@ -145,7 +168,7 @@ def holds(
     whole = broken.filter(pl.col("row").is_null())
     numbered = frame.select(shown if day_column in shown or day_column is None else [*shown, day_column])
     rows = broken.drop_nulls("row").join(numbered.with_row_index("row"), on="row", how="left").sort("row", "rule")
-    findings = [Finding(passed=False, what=f"{told(rule)}: {column}.") for _, column, rule in whole.iter_rows()]
+    findings = [_of_frame(rule, column, frame.height) for _, column, rule in whole.iter_rows()]
     if day_column is None:
         findings.append(_finding(rows, frame.height, None, shown, told))
     else:
@@ -154,6 +177,13 @@ def holds(
             mine = rows.filter(pl.col(day_column) == day)
             findings.append(_finding(mine, counted.get(day, 0), day, shown, told))
     return CheckResult(check, table, findings, remedy)
+
+
+def _of_frame(rule: str, column: str | None, total: int) -> Finding:
+    """A finding about the columns: no row is as the rules say."""
+    what = f"The table as a whole breaks the rule “{rule}”{'' if column is None else f' in the column {column}'}."
+    shown = pl.DataFrame({"column": [column], "rule": [rule]}, schema={"column": pl.String, "rule": pl.String})
+    return Finding(passed=False, what=what, failing=total, total=total, examples=shown)
 
 
 def _finding(
@@ -173,6 +203,12 @@ def _finding(
         total=total,
         examples=broken.select(*shown, "column", "rule").head(MOST_EXAMPLES),
     )
+
+
+def _follows(entity: str, moment: str) -> pl.Expr:
+    """Whether a row stands after the one before it; the first one does."""
+    before, earlier = pl.col(entity).shift(1), pl.col(moment).shift(1)
+    return (pl.col(entity) > before) | ((pl.col(entity) == before) & (pl.col(moment) > earlier))
 
 
 def _nested(counts: Sequence[str]) -> list[tuple[str, str]]:

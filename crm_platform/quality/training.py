@@ -4,7 +4,7 @@ Reads a stored set and the timelines it was joined with, and joins them once mor
 `features`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 import polars as pl
@@ -37,7 +37,8 @@ def training_holds(lake: Lake, name: str) -> CheckResult:
     found = training_set(lake, name)
     recipe = found.manifest.recipe
     table = f"training/{name}/{found.manifest.id}"
-    rules = training_rules(watermark=pl.lit(found.manifest.watermark, UTC_US))
+    watermark = pl.lit(found.manifest.watermark, UTC_US)
+    rules = training_rules(watermark=watermark, steps=_moments(found.frame.columns))
     rules.checks = [*(rules.checks or []), *_of_recipe(recipe)]
     labels = holds(
         rules, found.frame, check=CHECK, table=table, remedy=REMEDY, shown=("entity_id", "as_of", "label_known_at")
@@ -82,6 +83,12 @@ def features_not_known(rows: pl.DataFrame, timelines: Mapping[str, pl.DataFrame]
             told = beside.filter(differs).select("entity_id", "as_of", pl.lit(f"{prefix}__{name}").alias("column"))
             wrong.append(told)
     return pl.concat(wrong).sort("as_of", "entity_id", "column")
+
+
+def _moments(columns: Sequence[str]) -> list[str]:
+    """Features that say when something was known: none of them may be later than the question."""
+    held = set(columns)
+    return [name for name in columns if name.endswith("__last_at") or (name.removesuffix("_since") in held - {name})]
 
 
 def _of_recipe(recipe: Recipe) -> list[object]:

@@ -17,6 +17,8 @@ from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
 CANARY = "canary:leak"
 """The id of the activity that is planted: no CRM's."""
 
+AN_HOUR = timedelta(hours=1)
+
 REMEDY = (
     "Do not train on this table. Rebuild it from the day on (`crm-platform rebuild --from DAY`); if it stays, the view reads "
     "something that was not known yet: look at the columns named here."
@@ -167,8 +169,16 @@ def canary(inputs: Inputs, cut: datetime, *, table: str, leaky: Build = leakily)
         what = "A planted leak was not caught: an activity recorded an hour after the cut, in a past before it."
     elif not accused.passed:
         what = "The true timeline was accused of the planted leak."
-    finding = Finding(passed=passed, what=what, day=cut.date(), failing=int(not passed), total=1)
+    shown = None if passed else planted_at(inputs, cut)
+    finding = Finding(passed=passed, what=what, day=cut.date(), failing=int(not passed), total=1, examples=shown)
     return CheckResult("leakage_planted", table, [finding], CANARY_REMEDY, facts={"steps_it_changed": caught.failing})
+
+
+def planted_at(inputs: Inputs, cut: datetime) -> pl.DataFrame:
+    """What was planted, for people: the row, the moment it is dated, the one it is recorded at."""
+    row = f"a tombstone of a {inputs.view.entity}" if inputs.activities is None else CANARY
+    times = {"dated": [cut - AN_HOUR], "cut": [cut], "recorded": [cut + AN_HOUR]}
+    return pl.DataFrame({"planted": [row], **times})
 
 
 def plant(inputs: Inputs, cut: datetime) -> Inputs | None:
@@ -185,7 +195,7 @@ def plant(inputs: Inputs, cut: datetime) -> Inputs | None:
     known = rows.filter(known_by(cut), writes).sort("processed_time", "event_time", "entity_id").last().collect()
     if known.is_empty():
         return None
-    dated, recorded = pl.lit(cut - timedelta(hours=1), UTC_US), pl.lit(cut + timedelta(hours=1), UTC_US)
+    dated, recorded = pl.lit(cut - AN_HOUR, UTC_US), pl.lit(cut + AN_HOUR, UTC_US)
     times = [dated.alias("event_time"), recorded.alias("processed_time")]
     if inputs.activities is None:
         row = known.with_columns(*times, pl.lit(value=True).alias("is_tombstone"), _none(known).alias("changed_fields"))
