@@ -20,6 +20,9 @@ INCREMENT = "increment"
 REBUILD = "rebuild"
 NIGHTLY = "nightly_snapshots"
 FAILED_CHECKS_SHOWN = 20
+RUNS_AT_ONCE = 50
+BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
+ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 CHANGES = dg.AssetSelection.groups("landing") & dg.AssetSelection.key_prefixes(["landing", "changes"])
 SNAPSHOTS = dg.AssetSelection.key_prefixes(["landing", "snapshot"])
@@ -90,26 +93,29 @@ def nightly_snapshots(platform: Platform) -> dg.RunRequest | dg.SkipReason:
 
 
 @dg.sensor(
-    minimum_interval_seconds=60,
+    minimum_interval_seconds=30,
     description="Tells of checks that failed since the last tick: grouped, each once, at most twenty. Requests nothing.",
 )
 def failed_checks(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Says which checks failed, in which partitions, since the last tick; the first tick only notes where it begins."""
-    newest = context.instance.event_log_storage.get_maximum_record_id() or 0
+    """Says which checks failed in the runs that ended since the last tick; the first tick only notes where it begins."""
     if context.cursor is None:
-        context.update_cursor(str(newest))
+        newest = context.instance.get_run_records(dg.RunsFilter(statuses=ENDED), limit=1, order_by="update_timestamp")
+        context.update_cursor((newest[0].update_timestamp if newest else BEGINNING).isoformat())
         return dg.SkipReason("From now on failed checks are told.")
-    records = context.instance.event_log_storage.get_event_records(
-        dg.EventRecordsFilter(dg.DagsterEventType.ASSET_CHECK_EVALUATION, after_cursor=int(context.cursor)),
-        ascending=True,
-    )
-    context.update_cursor(str(newest))
-    lines = failures_told(
-        [record.event_log_entry.get_dagster_event().asset_check_evaluation_data for record in records]
-    )
+    since = dg.RunsFilter(statuses=ENDED, updated_after=dt.datetime.fromisoformat(context.cursor))
+    runs = context.instance.get_run_records(since, limit=RUNS_AT_ONCE, order_by="update_timestamp", ascending=True)
+    lines = failures_told([one for run in runs for one in _evaluations(context.instance, run.dagster_run.run_id)])
     for line in lines:
         context.log.error(line)
+    if runs:
+        context.update_cursor(runs[-1].update_timestamp.isoformat())
     return dg.SkipReason("; ".join(lines) or "No check failed since the last tick.")
+
+
+def _evaluations(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
+    """What the checks of a run found."""
+    events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+    return [event.get_dagster_event().asset_check_evaluation_data for event in events]
 
 
 def failures_told(evaluations: Sequence[dg.AssetCheckEvaluation]) -> list[str]:

@@ -5,6 +5,7 @@ import pytest
 
 from crm_platform.defs.jobs import INCREMENT, failed_checks, failures_told, new_changes, nightly_snapshots
 from crm_platform.defs.platform import Platform
+from crm_platform.defs.sandboxed import dagster_home
 from crm_platform_tests.pipeline import FIRST, run_days, sandbox_at, settings_in
 
 DAYS = 3
@@ -68,3 +69,27 @@ def test_the_first_tick_of_the_failure_sensor_only_notes_where_it_begins():
         assert "From now on" in failed_checks(context).skip_message
         again = dg.build_sensor_context(instance=instance, cursor=context.cursor)
         assert "No check failed" in failed_checks(again).skip_message
+
+
+def told_by_sensor(cursor):
+    with dg.DagsterInstance.get() as instance:
+        context = dg.build_sensor_context(instance=instance, cursor=cursor)
+        return failed_checks(context).skip_message, context.cursor
+
+
+def test_a_check_that_fails_in_a_run_is_told_once_with_its_days(tmp_path):
+    renamed = {"schema_change": {"object": "owner", "day": FIRST, "rename": {"region": "territory"}}}
+    with sandbox_at(tmp_path / "sandbox", days=2, accounts=10, faults=renamed) as base_url:
+        settings = settings_in(tmp_path, base_url, 2)
+        dagster_home(settings)
+        said, cursor = told_by_sensor(None)
+        assert said == "From now on failed checks are told."
+        run_days(settings, FIRST, settings.last_day)
+    said, later = told_by_sensor(cursor)
+    assert said.split("; ") == [
+        "landing/changes/owner quarantine failed on 2026-03-01",
+        "landing/snapshot/owner schema_drift failed on 2026-03-01, 2026-03-02",
+    ]
+    said, last = told_by_sensor(later)
+    assert said == "No check failed since the last tick."
+    assert last == later

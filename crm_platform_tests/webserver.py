@@ -1,0 +1,131 @@
+"""A real `dagster dev` over one folder of settings, asked through GraphQL as the UI asks it."""
+
+import socket
+import subprocess
+import sys
+import time
+
+import httpx
+
+from crm_platform.defs.settings import Settings
+
+LAUNCH = """
+mutation ($params: LaunchBackfillParams!) {
+  launchPartitionBackfill(backfillParams: $params) {
+    __typename
+    ... on LaunchBackfillSuccess { backfillId }
+    ... on PythonError { message }
+    ... on InvalidSubsetError { message }
+  }
+}
+"""
+START_SENSOR = """
+mutation ($selector: SensorSelector!) {
+  startSensor(sensorSelector: $selector) { __typename ... on PythonError { message } }
+}
+"""
+TICKS = """
+query ($selector: SensorSelector!) {
+  sensorOrError(sensorSelector: $selector) {
+    ... on Sensor { sensorState { ticks { status skipReason runIds error { message } } } }
+  }
+}
+"""
+RUNS = "{ runsOrError { ... on Runs { results { jobName status } } } }"
+SCHEDULE = """
+mutation ($selector: ScheduleSelector!, $at: Float) {
+  scheduleDryRun(selectorData: $selector, timestamp: $at) {
+    __typename
+    ... on PythonError { message }
+    ... on DryRunInstigationTick {
+      evaluationResult { skipReason error { message } runRequests { runKey tags { key value } } }
+    }
+  }
+}
+"""
+LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "crm_platform.definitions"}
+STATUS = """
+query ($id: String!) {
+  partitionBackfillOrError(backfillId: $id) {
+    __typename
+    ... on PartitionBackfill { status error { message } }
+  }
+}
+"""
+ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCELED"}
+
+
+class Webserver:
+    """A real `dagster dev` over one folder of settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        self.log = (settings.folder / "dev.log").open("w")
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "dagster", "dev", "-m", "crm_platform.definitions", "-p", str(self.port)],
+            cwd=settings.folder,
+            stdout=self.log,
+            stderr=subprocess.STDOUT,
+        )
+
+    def __enter__(self):
+        deadline = time.monotonic() + 90
+        while time.monotonic() < deadline:
+            try:
+                if self.ask("{ version }"):
+                    return self
+            except httpx.TransportError:
+                time.sleep(0.5)
+        self.__exit__()
+        raise TimeoutError(f"dagster dev did not answer within 90 s; see {self.log.name}")
+
+    @property
+    def url(self):
+        """Where the UI is."""
+        return f"http://127.0.0.1:{self.port}"
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        self.process.wait(timeout=30)
+        self.log.close()
+
+    def ask(self, query, **variables):
+        answer = httpx.post(f"{self.url}/graphql", json={"query": query, "variables": variables}, timeout=30)
+        told = answer.raise_for_status().json()
+        assert "errors" not in told, told["errors"]
+        return told["data"]
+
+    def backfill(self, keys, partitions):
+        params = {"assetSelection": [{"path": key} for key in keys], "partitionNames": partitions, "fromFailure": False}
+        launched = self.ask(LAUNCH, params=params)["launchPartitionBackfill"]
+        assert launched["__typename"] == "LaunchBackfillSuccess", launched
+        deadline = time.monotonic() + 180
+        while time.monotonic() < deadline:
+            told = self.ask(STATUS, id=launched["backfillId"])["partitionBackfillOrError"]
+            if told["status"] in ENDED:
+                return told["status"]
+            time.sleep(1)
+        return "STILL RUNNING"
+
+    def start_sensor(self, name):
+        """Turns a sensor on."""
+        told = self.ask(START_SENSOR, selector=LOCATION | {"sensorName": name})["startSensor"]
+        assert told["__typename"] == "Sensor", told
+
+    def ticks(self, name):
+        """What a sensor's ticks came to, the oldest first."""
+        told = self.ask(TICKS, selector=LOCATION | {"sensorName": name})
+        return told["sensorOrError"]["sensorState"]["ticks"][::-1]
+
+    def runs(self):
+        """The job and the status of every run."""
+        return [(run["jobName"], run["status"]) for run in self.ask(RUNS)["runsOrError"]["results"]]
+
+    def tick_of_schedule(self, name, moment):
+        """What a schedule would ask for at a moment."""
+        selector = LOCATION | {"scheduleName": name}
+        told = self.ask(SCHEDULE, selector=selector, at=moment.timestamp())["scheduleDryRun"]
+        assert told["__typename"] == "DryRunInstigationTick", told
+        return told["evaluationResult"]
