@@ -74,7 +74,7 @@ lock: install ## Resolve the dependencies anew, with hashes, for every platform.
 		--generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --upgrade --output-file $(PEERS).lock
 
 pictures: install ## Photograph the UI for the README (needs chromium and chromium-driver).
-	@$(BIN)/python docs/pictures.py
+	@PYTHONPATH=. $(BIN)/python docs/pictures.py
 
 clean: ## Forget the lake, the sandbox and Dagster's history; keep the samples.
 	@rm -rf data/lake data/dagster data/sandbox

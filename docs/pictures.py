@@ -11,7 +11,10 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -24,72 +27,92 @@ HERE = Path(__file__).parent / "pictures"
 DAYS, RED = 45, 34
 RENAMED = {"schema_change": {"object": "lead", "day": FIRST + dt.timedelta(days=RED), "rename": {"source": "origin"}}}
 GROUPS = ",".join(f"global@global:{name}" for name in ("landing", "history", "features", "training", "maintenance"))
+PATH_OF_LEADS = (
+    "landing/changes/lead",
+    "landing/snapshot/lead",
+    "landing/changes/activity",
+    "landing/snapshot/activity",
+    "history/lead",
+    "history/activity",
+    "history/merges",
+    "current/lead",
+    "features/lead",
+    "training/lead_conversion",
+)
+"""What a lead's training rows come from: the whole graph, of four times as many assets, is too tall for a page."""
 SETTLES = 8
 """Seconds that a page is given after its words have come: until edges are drawn and colours are in."""
-
-Size = tuple[int, int]
-WIDE: Size = (1400, 900)
 
 
 def browser(folder: str) -> webdriver.Chrome:
     """A headless Chromium with a profile of its own; it and its driver are those on the PATH."""
     options = webdriver.ChromeOptions()
-    for flag in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-quic", "no-first-run"):
+    for flag in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-background-networking",
+        "disable-quic",
+        "no-first-run",
+    ):
         options.add_argument(f"--{flag}")
     options.add_argument(f"--user-data-dir={folder}")
     os.environ["SE_OFFLINE"] = os.environ["SE_AVOID_STATS"] = "true"
     return webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
 
 
-def photograph(chrome: webdriver.Chrome, name: str, url: str, awaited: str, size: Size = WIDE, click: str = "") -> None:
-    """Takes a picture of a page once it shows some words, after a click on the element of that text if one is named."""
-    chrome.set_window_size(*size)
-    chrome.get(url)
-    shows = WebDriverWait(chrome, 60)
-    shows.until(lambda page: awaited in page.find_element(By.TAG_NAME, "body").text)
-    time.sleep(SETTLES)
-    if click:
-        chrome.find_element(By.XPATH, f"//*[text()='{click}']").click()
-        time.sleep(1)
-    chrome.save_screenshot(str(HERE / f"{name}.png"))
-    sys.stdout.write(f"{HERE / name}.png\n")
+@contextmanager
+def camera(folder: Path) -> Iterator[Callable[..., None]]:
+    """Opens a browser, and gives what takes a picture with it: `name, url, awaited, size, click`.
+
+    A page counts as there once it shows the awaited words; then the element of the text `click` is clicked, if named.
+    """
+    chrome = browser(str(folder))
+
+    def photograph(name: str, url: str, awaited: str, size: tuple[int, int], click: str | None = None) -> None:
+        chrome.set_window_size(*size)
+        chrome.get(url)
+        WebDriverWait(chrome, 60).until(lambda page: awaited in page.find_element(By.TAG_NAME, "body").text)
+        time.sleep(SETTLES)
+        if click:
+            chrome.find_element(By.XPATH, f"//*[text()='{click}']").click()
+            time.sleep(1)
+        chrome.save_screenshot(str(HERE / f"{name}.png"))
+        sys.stdout.write(f"{HERE / name}.png\n")
+
+    try:
+        yield photograph
+    finally:
+        chrome.quit()
+
+
+@contextmanager
+def opened(folder: Path, sandbox: Path, **faults: object) -> Iterator[Webserver]:
+    """The UI over a lake of its own, after one run over all days."""
+    folder.mkdir()
+    with sandbox_at(sandbox, days=DAYS, **faults) as base_url:
+        settings = settings_in(folder, base_url, DAYS)
+        run_days(settings, FIRST, FIRST + dt.timedelta(days=DAYS - 1))
+        with Webserver(settings) as server:
+            yield server
 
 
 def main() -> None:
     """Runs what is to be seen, and takes every picture."""
     HERE.mkdir(exist_ok=True)
+    chosen = quote(" or ".join(f'key:"{key}"' for key in PATH_OF_LEADS), safe="")
+    week = [(FIRST + dt.timedelta(days=day)).isoformat() for day in range(19, 30)]
+    check = "/assets/landing/snapshot/lead?view=checks&checkDetail=schema_drift"
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        with sandbox_at(folder / "sandbox", days=DAYS) as base_url:
-            settings = settings_in(folder, base_url, DAYS)
-            run_days(settings, FIRST, settings.last_day or FIRST)
-            with Webserver(settings) as server:
-                chrome = browser(str(folder / "profile"))
-                try:
-                    photograph(
-                        chrome,
-                        "graph",
-                        f"{server.url}/asset-groups?expanded={GROUPS}",
-                        "lead_conversion",
-                        (2600, 2000),
-                    )
-                finally:
-                    chrome.quit()
-        with sandbox_at(folder / "sandbox", days=DAYS, faults=RENAMED) as base_url:
-            red = folder / "red"
-            red.mkdir()
-            settings = settings_in(red, base_url, DAYS)
-            run_days(settings, FIRST, settings.last_day or FIRST)
-            with Webserver(settings) as server:
-                days = [(FIRST + dt.timedelta(days=day)).isoformat() for day in range(19, 30)]
-                server.backfill([["history", "lead"], ["features", "lead"]], days)
-                chrome = browser(str(folder / "profile"))
-                try:
-                    check = "/assets/landing/snapshot/lead?view=checks&checkDetail=schema_drift"
-                    photograph(chrome, "checks", server.url + check, "schema_drift fails", click="[Show Markdown]")
-                    photograph(chrome, "backfills", f"{server.url}/runs?view=backfills", "partitions", (1400, 420))
-                finally:
-                    chrome.quit()
+        with camera(folder / "profile") as photograph:
+            with opened(folder / "whole", folder / "sandbox") as server:
+                graph = f"{server.url}/asset-groups~{chosen}/?expanded={GROUPS}"
+                photograph("graph", graph, "Global asset lineage", (1800, 1150))
+            with opened(folder / "red", folder / "sandbox", faults=RENAMED) as server:
+                server.backfill([["history", "lead"], ["features", "lead"]], week)
+                photograph("checks", server.url + check, "schema_drift fails", (1500, 1000), "[Show Markdown]")
+                photograph("backfills", f"{server.url}/runs?view=backfills", "partitions", (1500, 450))
 
 
 if __name__ == "__main__":

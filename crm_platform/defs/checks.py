@@ -20,6 +20,9 @@ from crm_platform.quality.result import CheckResult, Finding
 
 RUNBOOK = "docs/runbook.md"
 
+QUIET = "Looked at, and nothing of this day to judge by itself."
+"""What is said of a day without a finding: left out, the UI would call the check of that day skipped."""
+
 Ask = Callable[[Platform, Lake, Sequence[dt.date]], CheckResult]
 """What a check asks: the platform, the lake, and the days to look at."""
 
@@ -62,7 +65,9 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
         result = declared.ask(platform, lake, looked_at)
         if declared.gates and declared.by_day:
             _keep_gate(lake, declared, result, looked_at)
-        for finding in result.findings:
+        quiet = set(looked_at if declared.by_day else []) - {finding.day for finding in result.findings}
+        findings = [*result.findings, *(Finding(passed=True, what=QUIET, day=day) for day in sorted(quiet))]
+        for finding in findings:
             if finding.day is not None:
                 yield dg.AssetCheckEvaluation(
                     asset_key=asset_key,
