@@ -63,20 +63,17 @@ def browser(folder: str) -> webdriver.Chrome:
 
 @contextmanager
 def camera(folder: Path) -> Iterator[Callable[..., None]]:
-    """Opens a browser, and gives what takes a picture with it: `name, url, awaited, size, click`.
+    """Opens a browser, and gives what takes a picture with it: `name, url, awaited, size`.
 
-    A page counts as there once it shows the awaited words; then the element of the text `click` is clicked, if named.
+    A page counts as there once it shows the awaited words.
     """
     chrome = browser(str(folder))
 
-    def photograph(name: str, url: str, awaited: str, size: tuple[int, int], click: str | None = None) -> None:
+    def photograph(name: str, url: str, awaited: str, size: tuple[int, int]) -> None:
         chrome.set_window_size(*size)
         chrome.get(url)
         WebDriverWait(chrome, 60).until(lambda page: awaited in page.find_element(By.TAG_NAME, "body").text)
         time.sleep(SETTLES)
-        if click:
-            chrome.find_element(By.XPATH, f"//*[text()='{click}']").click()
-            time.sleep(1)
         chrome.save_screenshot(str(HERE / f"{name}.png"))
         sys.stdout.write(f"{HERE / name}.png\n")
 
@@ -111,7 +108,7 @@ def main() -> None:
                 photograph("graph", graph, "Global asset lineage", (1800, 1150))
             with opened(folder / "red", folder / "sandbox", faults=RENAMED) as server:
                 server.backfill([["history", "lead"], ["features", "lead"]], week)
-                photograph("checks", server.url + check, "schema_drift fails", (1500, 1000), "[Show Markdown]")
+                photograph("checks", server.url + check, "schema_drift fails", (1500, 1000))
                 photograph("backfills", f"{server.url}/runs?view=backfills", "partitions", (1500, 450))
 
 

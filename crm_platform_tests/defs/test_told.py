@@ -68,6 +68,21 @@ def test_history_tells_how_late_its_changes_were_recorded(ran):
     assert told["history/lead"]["2026-03-01"]["late"] == day.height
 
 
+def test_every_check_by_day_says_something_of_every_day(ran):
+    settings, _ = ran
+    graph = build_defs(settings).resolve_asset_graph()
+    days = {f"2026-03-0{day}" for day in range(1, DAYS + 1)}
+    by_day = 0
+    with dg.DagsterInstance.get() as instance:
+        for key in graph.asset_check_keys:
+            if graph.get(key).partitions_def is not None:
+                by_day += 1
+                found = instance.event_log_storage.get_asset_check_execution_history(key, limit=100)
+                told = {record.partition: record.status.value for record in found}
+                assert {day for day, status in told.items() if status == "SUCCEEDED"} >= days, (key, told)
+    assert by_day == 41
+
+
 def checksum(relation):
     """A sum over a hash of every row as text, whatever the order of rows and columns."""
     columns = sorted(zip(relation.columns, map(str, relation.types), strict=True))
