@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from crm_platform.contracts import MERGES, QUARANTINE
+from crm_platform.contracts.envelope import PROVENANCE_COLUMNS
 from crm_platform.history.build import build_current, build_history, build_merges
 from crm_platform.history.errors import SnapshotError, UnbuiltDayError, WindowError
 from crm_platform.history.staleness import stale_from
@@ -182,6 +183,23 @@ def test_an_event_that_lands_late_gives_what_it_would_have_given_in_time(lake, t
     land(in_time, *LIFE)
     build(in_time)
     assert history(lake).equals(history(in_time))
+
+
+@settings(max_examples=10, deadline=None)
+@given(rest=st.randoms(), cuts=st.sets(st.integers(1, 24), max_size=4))
+def test_any_order_of_delivery_in_any_batches_builds_one_history_provenance_aside(tmp_path_factory, rest, cuts):
+    deliveries = [*LIFE, *rest.choices(LIFE, k=12)]
+    rest.shuffle(deliveries)
+    lake, in_order = (Lake(tmp_path_factory.mktemp("lake")) for _ in range(2))
+    for number, (since, until) in enumerate(pairwise([0, *sorted(cuts), len(deliveries)])):
+        land(lake, *deliveries[since:until], batch=f"{number}")
+        stale = stale_from(lake, MANIFEST, CONTRACTS, "company") if number else WEEK[0]
+        if stale is not None:
+            build(lake, WEEK[WEEK.index(stale) :])
+    land(in_order, *LIFE)
+    build(in_order)
+    assert stale_from(lake, MANIFEST, CONTRACTS, "company") is None
+    assert history(lake).drop(PROVENANCE_COLUMNS).equals(history(in_order).drop(PROVENANCE_COLUMNS))
 
 
 def test_a_snapshot_that_lands_late_makes_its_day_stale(lake):

@@ -29,7 +29,7 @@ from crm_platform.quality.truncation import canary, honestly
 from crm_platform.sources import load_manifest
 from crm_platform_tests.features import scenario
 from crm_platform_tests.history.test_build import CONTRACTS, MANIFEST, WEEK, export, land
-from crm_platform_tests.landing.test_snapshots import DAY, DEAL, END, GOOD, Exporting
+from crm_platform_tests.landing.test_snapshots import DAY, DEAL, END, GOOD, Exporting, manifest_with_deals
 from crm_platform_tests.quality import test_drift
 from crm_platform_tests.quality.test_lake_checks import TUESDAY, built, fed
 from crm_platform_tests.quality.test_leakage import START, life
@@ -94,9 +94,10 @@ def of_short_snapshot(lake):
 
 def of_drift(lake):
     taken = {"drift": drift_of(DEAL), "clock": lambda: END, "ingested_at": lambda: END}
+    manifest = manifest_with_deals()
     with pytest.raises(DriftError):
-        land_snapshot(lake, Exporting([GOOD.drop("amount")]), load_manifest("sandbox"), DEAL, DAY, **taken)
-    yield landed_drift(lake, DEAL, [DAY])
+        land_snapshot(lake, Exporting([GOOD.drop("amount")]), manifest, DEAL, DAY, **taken)
+    yield landed_drift(lake, manifest, DEAL, [DAY])
 
 
 def of_merges(lake):
@@ -206,11 +207,11 @@ def test_every_command_that_the_docs_name_exists():
 
 
 def test_a_value_that_no_contract_declares_and_an_empty_field_of_an_export_warn_and_name_it(tmp_path):
-    lake, manifest = Lake(tmp_path), load_manifest("sandbox")
+    lake, manifest = Lake(tmp_path), manifest_with_deals()
     taken = {"drift": drift_of(test_drift.DEAL), "clock": lambda: END, "ingested_at": lambda: END}
     odd = test_drift.export(id=["1", "2"], stage=["parked", "won"], owner_id=["mia", None])
     land_snapshot(lake, Exporting([odd]), manifest, test_drift.DEAL, DAY, **taken)
-    found = landed_drift(lake, test_drift.DEAL, [DAY])
+    found = landed_drift(lake, manifest, test_drift.DEAL, [DAY])
     assert (found.severity, found.failed_days, found.failing, found.total) == ("warn", [DAY], 1, 2)
     shown = found.findings[0].examples.select("column", "difference", "found").rows()
     assert sorted(shown) == [("owner_id", "nullability", "nulls"), ("stage", "new_category", "parked")]
