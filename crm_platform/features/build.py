@@ -8,22 +8,19 @@ question.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import date, datetime
 
 import polars as pl
 
-from crm_platform.contracts import MERGES, Contract, PermanentError
+from crm_platform.contracts import Contract, PermanentError
 from crm_platform.features.catalogue import BoundView
+from crm_platform.features.inputs import JUST_AFTER, ONE_DAY, Inputs, closing_rows
 from crm_platform.features.keyframes import with_keyframes
-from crm_platform.features.timelines import build_timeline
 from crm_platform.history.build import before_red, stretch, upstream_of
-from crm_platform.lake import Commit, Lake
+from crm_platform.history.carried import midnight
+from crm_platform.history.claims import EVER, Claim, claim_of, first_change
+from crm_platform.lake import Commit, Lake, note
 from crm_platform.sources import Manifest
-
-ONE_DAY = timedelta(days=1)
-JUST_AFTER = timedelta(microseconds=1)
-VERSION = ("entity_id", "event_time", "processed_time", "source_position", "is_tombstone", "changed_fields")
-"""What the kernel needs of a version beside the fields it carries."""
 
 KNOWN_DATE = pl.col("known_at").dt.date().alias("known_date")
 
@@ -104,7 +101,7 @@ def build_features(
     """
     table = table_of(view)
     tell = progress or _silent
-    inputs = _Inputs.pinned(lake, contracts, view)
+    inputs = Inputs.pinned(lake, contracts, view)
     window = stretch(table, days)
     clear = before_red(lake, window, [*upstream_of(manifest.objects), "history/merges"])
     blocked = next((day for day in window if day not in set(clear)), None)
@@ -113,13 +110,23 @@ def build_features(
         return BuildReport(table, (), {}, lake.version(table), None, blocked, inputs.versions)
     written = [*inputs.days_before(open_days[0]), *open_days] if open_days[0] == first_day else open_days
     since, until = midnight(written[0]), min(midnight(open_days[-1] + ONE_DAY), watermark + JUST_AFTER)
-    _refuse_unbuilt(lake, inputs, written[0])
-    tell(f"{table}: computing {len(open_days)} days from {open_days[0]} to {open_days[-1]}")
-    steps = inputs.steps(since, until)
-    framed = with_keyframes(steps, since, until, carried=_carried(lake, table, since, until))
+    is_first = not inputs.days_before(written[0])
+    claimed = None if is_first else _claimed(lake, inputs)
+    holds = EVER if claimed is None else claimed[1]
+    _refuse_unbuilt(lake, inputs, written[0], holds)
+    closing = closing_rows(lake, table, since) if holds >= since else None
+    tell(
+        f"{table}: computing {len(open_days)} days from {open_days[0]} to {open_days[-1]}, "
+        f"{'from the whole past' if closing is None else f'from {closing.height} closing rows'}"
+    )
+    steps = inputs.steps(since, until, closing)
+    framed = with_keyframes(steps, since, until, carried=_carried(lake, table, since, until, closing))
     stored = framed.with_columns(KNOWN_DATE).collect(engine="streaming")
     told = {"built_from": json.dumps(inputs.versions), "watermark": watermark.isoformat(), "source": manifest.name}
-    commit = lake.replace(table, stored, days=written, metadata=told)
+    claim = _next_claim(inputs, claimed, since, until, from_the_first=is_first)
+    commit = lake.replace(table, stored, days=written, metadata=told | (claim.said() if claim else {}))
+    if commit is None and claim is not None and lake.exists(table):
+        _claim_anew(lake, table, claim)
     tell(f"{table}: {stored.height} steps, {'committed' if commit else 'unchanged'}")
     counted = dict(stored.group_by("known_date").len().iter_rows())
     return BuildReport(
@@ -134,10 +141,11 @@ def build_features(
 
 
 def stale_from(lake: Lake, contracts: Mapping[str, Contract], view: BoundView, *, watermark: datetime) -> date | None:
-    """The earliest day whose stored steps are not what history comes to now; None if all are.
+    """The earliest day whose stored steps may not be what history comes to now; None if all are.
 
-    Everything is computed anew for it, so the price is that of a build. From this day on the timeline, and what was
-    trained on it, has to be built again.
+    The timeline's own claim is held against the logs of its inputs, and only days that changed are read. Without a
+    claim, or with one by other rules, all of it is stale. From this day on the timeline, and what was trained on it, has
+    to be built again.
 
     Args:
         lake: Where to look.
@@ -145,16 +153,15 @@ def stale_from(lake: Lake, contracts: Mapping[str, Contract], view: BoundView, *
         view: Whose timeline.
         watermark: Up to where it was to be built.
     """
-    table = table_of(view)
-    inputs = _Inputs.pinned(lake, contracts, view)
-    stored = _contents(lake.scan(table)) if lake.exists(table) else None
+    inputs = Inputs.pinned(lake, contracts, view)
+    claimed = _claimed(lake, inputs)
     first = inputs.first_day()
-    if first is None or midnight(first) > watermark:
-        return None if stored is None else stored.select(pl.col("known_date").min()).item()
-    since, until = midnight(first), watermark + JUST_AFTER
-    now = _contents(with_keyframes(inputs.steps(since, until), since, until).with_columns(KNOWN_DATE))
-    differing = now if stored is None else pl.concat([now, stored]).unique(keep="none")
-    return differing.select(pl.col("known_date").min()).item()
+    begins = [day for day in lake.days(table_of(view)) if isinstance(day, date)]
+    begins += [first] if first is not None and midnight(first) <= watermark else []
+    if claimed is None or not begins:
+        return min(begins, default=None)
+    holds = max(claimed[1], midnight(min(begins)))
+    return holds.date() if holds <= watermark else None
 
 
 def table_of(view: BoundView) -> str:
@@ -162,97 +169,70 @@ def table_of(view: BoundView) -> str:
     return f"features/{view.name}"
 
 
-def midnight(day: date) -> datetime:
-    """The moment at which a UTC day begins."""
-    return datetime.combine(day, time(), UTC)
-
-
-@dataclass(frozen=True)
-class _Inputs:
-    """The history a view reads, each table at one version."""
-
-    lake: Lake
-    contracts: Mapping[str, Contract]
-    view: BoundView
-    versions: Mapping[str, int | None]
-
-    @classmethod
-    def pinned(cls, lake: Lake, contracts: Mapping[str, Contract], view: BoundView) -> "_Inputs":
-        objects = [view.entity, *([view.activity] if view.activity else [])]
-        tables = [*(f"history/{name}" for name in objects), "history/merges"]
-        return cls(lake, contracts, view, {table: lake.version(table) for table in tables})
-
-    def steps(self, since: datetime, until: datetime) -> pl.LazyFrame:
-        """The view's steps of a window."""
-        activity = self.view.activity
-        return build_timeline(
-            self.view.view,
-            None if activity is None else self._history(activity, until),
-            self._merges(until),
-            versions=self._history(self.view.entity, until),
-            since=since,
-            until=until,
-        )
-
-    def first_day(self) -> date | None:
-        """The first day with a version of the entity or its activities, or a merge."""
-        found = {day for table in self.versions for day in self.lake.days(table)}
-        return min((day for day in found if isinstance(day, date)), default=None)
-
-    def days_before(self, day: date) -> list[date]:
-        """All days from the first to the one before the given one; none where history begins later."""
-        start = self.first_day() or day
-        return [start + n * ONE_DAY for n in range((day - start).days)]
-
-    def _history(self, object_name: str, until: datetime) -> pl.LazyFrame:
-        wanted = [column for reads in self.view.lineage.values() for name, column in reads if name == object_name]
-        schema = self.contracts[object_name].history_schema
-        columns = list(dict.fromkeys([*VERSION, *wanted]))
-        rows = self._scan(f"history/{object_name}", schema)
-        return rows.filter(pl.col("processed_date") <= until.date()).select(columns)
-
-    def _merges(self, until: datetime) -> pl.LazyFrame:
-        mine = (pl.col("object") == self.view.entity) & (pl.col("processed_date") <= until.date())
-        facts = self._scan("history/merges", MERGES).filter(mine)
-        return facts.select("loser_id", "winner_id", "event_time", "processed_time")
-
-    def _scan(self, table: str, schema: pl.Schema) -> pl.LazyFrame:
-        version = self.versions[table]
-        return pl.LazyFrame(schema=schema) if version is None else self.lake.scan(table, schema=schema, version=version)
-
-
-def _carried(lake: Lake, table: str, since: datetime, until: datetime) -> pl.LazyFrame | None:
-    """The state of every entity just before the window, where a keyframe of the window will repeat it.
-
-    The stored keyframe of the month before the window bounds how far back this reads.
-    """
+def _carried(
+    lake: Lake, table: str, since: datetime, until: datetime, closing: pl.DataFrame | None
+) -> pl.DataFrame | None:
+    """The state of every entity just before the window, where a keyframe of the window will repeat it."""
     last = (until - JUST_AFTER).date()
     has_keyframe = since == midnight(since.date().replace(day=1)) or (since.year, since.month) != (
         last.year,
         last.month,
     )
-    if not has_keyframe or not lake.exists(table):
+    if not has_keyframe:
         return None
-    first = (since - JUST_AFTER).date().replace(day=1)
-    before = lake.scan(table).filter(pl.col("known_date").is_between(first, since.date(), closed="left"))
-    return before.drop("known_date").sort("entity_id", "known_at").group_by("entity_id", maintain_order=True).last()
+    return closing_rows(lake, table, since) if closing is None else closing
 
 
-def _contents(steps: pl.LazyFrame) -> pl.DataFrame:
-    """The content of every day, whatever the order of its rows: known_date, and what tells it from any other."""
-    columns = sorted(steps.collect_schema().names())
-    row = pl.struct(columns).hash()
-    told = (pl.len().alias("rows"), row.sum().alias("content"), pl.lit(",".join(columns)).alias("columns"))
-    return steps.group_by("known_date").agg(*told).collect(engine="streaming")
+def _claim_anew(lake: Lake, table: str, claim: Claim) -> None:
+    """Says what holds of unchanged content, where the last claim is of another day or by other rules."""
+    found = claim_of(lake, table)
+    if found is None or found[0].rules != claim.rules or found[0].until.date() < claim.until.date():
+        note(lake, table, claim.said())
 
 
-def _refuse_unbuilt(lake: Lake, inputs: _Inputs, first: date) -> None:
+def _claimed(lake: Lake, inputs: Inputs) -> tuple[Claim, datetime] | None:
+    """What the stored timeline claims, and up to which moment that still holds of the inputs as they are now.
+
+    None where nothing is claimed, or by other rules.
+    """
+    table = table_of(inputs.view)
+    found = claim_of(lake, table)
+    if found is None or found[0].rules != inputs.rules:
+        return None
+    claim, said = found
+    stored, now = lake.schema(table), lake.version(table)
+    changes = [inputs.first_change(claim)]
+    if stored is not None:
+        changes.append(
+            first_change(lake, table, (said, now), until=claim.until, schema=stored, known=pl.col("known_at"))
+        )
+    return claim, min((moment for moment in changes if moment is not None), default=claim.until)
+
+
+def _next_claim(
+    inputs: Inputs, before: tuple[Claim, datetime] | None, since: datetime, until: datetime, *, from_the_first: bool
+) -> Claim | None:
+    """What may be claimed once a window is built; None if no more than before."""
+    now = Claim(inputs.versions, until, inputs.rules)
+    if from_the_first:
+        return now
+    if before is None:
+        return None
+    claim, holds = before
+    if holds < since:
+        return Claim(claim.inputs, holds, claim.rules)
+    return now if holds < claim.until else Claim(inputs.versions, max(until, claim.until), inputs.rules)
+
+
+def _refuse_unbuilt(lake: Lake, inputs: Inputs, first: date, holds: datetime) -> None:
     table = table_of(inputs.view)
     built = set(lake.days(table))
-    suspects = [day for day in inputs.days_before(first) if day not in built]
+    suspects = [day for day in inputs.days_before(first) if day not in built and midnight(day + ONE_DAY) > holds]
     if not suspects:
         return
-    steps = inputs.steps(midnight(suspects[0]), midnight(first))
+    since = midnight(suspects[0])
+    closing = closing_rows(lake, table, since) if holds >= since else None
+    steps = inputs.steps(since, midnight(first), closing)
     lacking = steps.group_by(pl.col("known_at").dt.date().alias("day")).len().sort("day").collect(engine="streaming")
     missing = lacking.filter(pl.col("day").is_in(built).not_())
     if missing.height:

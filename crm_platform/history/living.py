@@ -48,10 +48,12 @@ def living_links(merges: pl.DataFrame | pl.LazyFrame, as_of: datetime) -> pl.Dat
     """The merge facts that still matter after a moment: each loser's greatest, and those that become known later.
 
     Args:
-        merges: One row per fact: loser_id, winner_id (null unmerges), event_time, processed_time, anything else.
+        merges: One row per fact: loser_id, winner_id (null unmerges), event_time, processed_time, anything else; ids
+            are those of one object each, where a column `object` says of which.
         as_of: The moment (inclusive).
     """
     facts = merges.lazy().sort(*TIMES, "winner_id", maintain_order=True).with_row_index("_fact").collect()
     later = pl.max_horizontal(TIMES) > pl.lit(as_of, UTC_US)
-    greatest = facts.filter(~later).group_by("loser_id").agg(pl.col("_fact").last())
+    loser = [name for name in ("object", "loser_id") if name in facts.columns]
+    greatest = facts.filter(~later).group_by(loser).agg(pl.col("_fact").last())
     return facts.filter(later | pl.col("_fact").is_in(greatest["_fact"].implode())).drop("_fact")

@@ -104,9 +104,9 @@ class Tables:
         wanted = [(partition, "in", [str(day) for day in days])]
         return sorted(opened.file_uris(file_pruning_predicate=wanted))
 
-    def days(self, table: str) -> list[Part]:
-        """The partitions that hold rows, sorted; read from the log."""
-        opened = self.open(table)
+    def days(self, table: str, version: int | None = None) -> list[Part]:
+        """The partitions that hold rows, sorted; read from the log, of the newest version or an older one."""
+        opened = self.open(table, version)
         if opened is None:
             return []
         name = f"partition.{partition_of(table)}"

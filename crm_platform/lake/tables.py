@@ -38,6 +38,8 @@ LAYOUTS = (
     Layout("history/*", "processed_date", VERSION_ORDER),
     Layout("current/*", None),
     Layout("features/*", "known_date", ("entity_id", "known_at")),
+    Layout("state/history/*", "state_date", VERSION_ORDER),
+    Layout("state/features/*", "state_date", VERSION_ORDER),
     Layout("state/*", "entity_range", ("entity_id",)),
     Layout("gate/red", None, ("asset", "day", "check", "since"), append_only=True),
     Layout("audit/log", "date", ("sequence",), append_only=True),

@@ -1,0 +1,151 @@
+"""What the log of a table tells without its rows: which partitions changed, what may lie where, what a commit claimed.
+
+Reads logs, and rows only of partitions that changed between two versions. What follows from a change is decided above.
+"""
+
+from collections.abc import Mapping
+from datetime import date
+
+import polars as pl
+from deltalake import write_deltalake
+
+from crm_platform.lake.commit import Commit, properties, until_committed
+from crm_platform.lake.errors import TableMissingError, TableUnreadableError
+from crm_platform.lake.reading import Tables, partition_of
+
+RECENT = 20
+"""How many commits are looked through before the whole log is."""
+
+WHOLE = 16
+"""So many letters of a bound are kept whole by every writer's statistics."""
+
+
+def told(lake: Tables, table: str, name: str) -> tuple[str, int] | None:
+    """What the newest commit that says something under a name says, and its version; None if no commit does."""
+    opened = lake.open(table)
+    if opened is None:
+        return None
+    for limit in (RECENT, None):
+        for commit in opened.history(limit):
+            if name in commit:
+                return str(commit[name]), int(commit["version"])
+    return None
+
+
+def note(lake: Tables, table: str, metadata: Mapping[str, str]) -> Commit:
+    """Says something in a commit of its own, which changes no row.
+
+    Raises:
+        TableMissingError: There is no such table.
+        CommitConflictError: Other writers kept winning.
+    """
+
+    def attempt() -> Commit:
+        opened = lake.open(table)
+        if opened is None:
+            raise TableMissingError.nothing_at(table, lake.uri(table))
+        nothing = pl.scan_delta(opened, storage_options=lake.storage_options).head(0).collect()
+        write_deltalake(
+            opened,
+            nothing.to_arrow(compat_level=pl.CompatLevel.oldest()),
+            mode="append",
+            commit_properties=properties({**lake.metadata, **metadata}),
+        )
+        return Commit(table, opened.version(), 0, ())
+
+    return until_committed(table, attempt)
+
+
+def changed_days(lake: Tables, table: str, since: int | None, until: int | None) -> list[date] | None:
+    """The days whose files differ between two versions of a table, in order; read from the log.
+
+    Args:
+        lake: The lake.
+        table: A table that is partitioned by day.
+        since: The older version; None for before the table was made.
+        until: The newer version; None for before the table was made.
+
+    Returns:
+        The days; None if a version's log is gone.
+    """
+    if since == until:
+        return []
+    try:
+        before, after = _files(lake, table, since), _files(lake, table, until)
+    except TableUnreadableError:
+        return None
+    return sorted({day for _, day in before ^ after})
+
+
+def differing(
+    lake: Tables, table: str, versions: tuple[int | None, int | None], days: list[date], schema: pl.Schema
+) -> pl.DataFrame | None:
+    """The rows of some days that one version of a table holds more often than the other, as far as columns go.
+
+    Args:
+        lake: The lake.
+        table: The table.
+        versions: The two versions; None for before the table was made.
+        days: The days to compare.
+        schema: The columns that matter.
+
+    Returns:
+        The rows in these columns, each once; None if files of a version are gone.
+    """
+    sides = [
+        lake.scan(table, days=days, schema=schema, version=version).with_columns(pl.lit(sign).alias("_more"))
+        for version, sign in zip(versions, (-1, 1), strict=True)
+        if version is not None
+    ]
+    if not sides or not days:
+        return pl.DataFrame(schema=schema)
+    row = pl.struct(sorted(schema))
+    hashed = [row.hash(seed).alias(f"_row{seed}") for seed in (7, 1_000_003)]
+    netted = (
+        pl.concat(sides)
+        .with_columns(hashed)
+        .group_by("_row7", "_row1000003")
+        .agg(pl.col("_more").sum(), *(pl.col(name).first() for name in schema))
+        .filter(pl.col("_more") != 0)
+        .select(list(schema))
+    )
+    try:
+        return netted.collect()
+    except (FileNotFoundError, pl.exceptions.ComputeError):
+        return None
+
+
+def days_that_may_hold(lake: Tables, table: str, column: str, values: pl.Series, version: int | None) -> list[date]:
+    """The days with a file whose least and greatest value of a column leave room for one of the values.
+
+    Args:
+        lake: The lake.
+        table: A table that is partitioned by day.
+        column: The column; the log keeps its bounds in every file.
+        values: What is looked for.
+        version: Which version of the table; None for none: no days.
+    """
+    opened = None if version is None else lake.open(table, version)
+    wanted = values.drop_nulls().unique().sort()
+    if opened is None or wanted.is_empty():
+        return []
+    files = pl.DataFrame(opened.get_add_actions(flatten=True))
+    day = f"partition.{partition_of(table)}"
+    if f"min.{column}" not in files.columns:
+        return files[day].unique().sort().to_list()
+    bounds = files.select(day, pl.col(f"min.{column}").alias("low"), pl.col(f"max.{column}").alias("high"))
+    first = wanted.search_sorted(bounds["low"].fill_null(wanted[0]), "left")
+    at_most = pl.select(pl.lit(wanted).gather(pl.lit(first.clip(upper_bound=len(wanted) - 1)))).to_series()
+    if at_most.dtype == pl.String:
+        at_most = at_most.str.slice(0, WHOLE)
+    fits = (first < len(wanted)) & (at_most <= bounds["high"]).fill_null(value=True)
+    return bounds.filter(fits)[day].unique().sort().to_list()
+
+
+def _files(lake: Tables, table: str, version: int | None) -> set[tuple[str, date]]:
+    opened = None if version is None else lake.open(table, version)
+    if opened is None:
+        return set()
+    actions = pl.DataFrame(opened.get_add_actions(flatten=True))
+    day = f"partition.{partition_of(table)}"
+    return set(actions.select("path", day).iter_rows()) if day in actions.columns else set()
