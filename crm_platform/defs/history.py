@@ -12,7 +12,7 @@ from crm_platform.defs.days import YESTERDAY
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import Source, column_schema
 from crm_platform.defs.tables import Asked, asset_of, built_by_day, table_spec
-from crm_platform.history.build import BuildReport, build_current, build_history, build_merges
+from crm_platform.history.build import BuildReport, build_current, build_history, build_merges, merges_stale_from
 from crm_platform.history.staleness import stale_from
 from crm_platform.landing import watermark
 from crm_platform.sources import Manifest
@@ -99,7 +99,7 @@ def _merges(manifest: Manifest, days: dg.PartitionsDefinition) -> dg.AssetsDefin
     def build(asked: Asked, days: Sequence[dt.date]) -> BuildReport:
         return build_merges(asked.lake, manifest, asked.contracts, days, first_day=asked.first_day, progress=asked.tell)
 
-    return built_by_day(spec, build, lambda asked: asked.first_day, late_in=[table])
+    return built_by_day(spec, build, lambda asked: merges_stale_from(asked.lake, manifest), late_in=[table])
 
 
 def _current(contract: Contract) -> dg.AssetsDefinition:

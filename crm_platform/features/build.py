@@ -18,8 +18,8 @@ from crm_platform.features.inputs import JUST_AFTER, ONE_DAY, Inputs, closing_ro
 from crm_platform.features.keyframes import with_keyframes
 from crm_platform.history.build import before_red, stretch, upstream_of
 from crm_platform.history.carried import midnight
-from crm_platform.history.claims import EVER, Claim, claim_of, first_change
-from crm_platform.lake import Commit, Lake, note
+from crm_platform.history.claims import EVER, Claim, claim_anew, claim_of, first_change, next_claim
+from crm_platform.lake import Commit, Lake
 from crm_platform.sources import Manifest
 
 KNOWN_DATE = pl.col("known_at").dt.date().alias("known_date")
@@ -123,10 +123,11 @@ def build_features(
     framed = with_keyframes(steps, since, until, carried=_carried(lake, table, since, until, closing))
     stored = framed.with_columns(KNOWN_DATE).collect(engine="streaming")
     told = {"built_from": json.dumps(inputs.versions), "watermark": watermark.isoformat(), "source": manifest.name}
-    claim = _next_claim(inputs, claimed, since, until, from_the_first=is_first)
+    now = Claim(inputs.versions, until, inputs.rules)
+    claim = next_claim(now, claimed, since, from_the_first=is_first)
     commit = lake.replace(table, stored, days=written, metadata=told | (claim.said() if claim else {}))
-    if commit is None and claim is not None and lake.exists(table):
-        _claim_anew(lake, table, claim)
+    if commit is None and claim is not None:
+        claim_anew(lake, table, claim)
     tell(f"{table}: {stored.height} steps, {'committed' if commit else 'unchanged'}")
     counted = dict(stored.group_by("known_date").len().iter_rows())
     return BuildReport(
@@ -183,13 +184,6 @@ def _carried(
     return closing_rows(lake, table, since) if closing is None else closing
 
 
-def _claim_anew(lake: Lake, table: str, claim: Claim) -> None:
-    """Says what holds of unchanged content, where the last claim is of another day or by other rules."""
-    found = claim_of(lake, table)
-    if found is None or found[0].rules != claim.rules or found[0].until.date() < claim.until.date():
-        note(lake, table, claim.said())
-
-
 def _claimed(lake: Lake, inputs: Inputs) -> tuple[Claim, datetime] | None:
     """What the stored timeline claims, and up to which moment that still holds of the inputs as they are now.
 
@@ -207,21 +201,6 @@ def _claimed(lake: Lake, inputs: Inputs) -> tuple[Claim, datetime] | None:
             first_change(lake, table, (said, now), until=claim.until, schema=stored, known=pl.col("known_at"))
         )
     return claim, min((moment for moment in changes if moment is not None), default=claim.until)
-
-
-def _next_claim(
-    inputs: Inputs, before: tuple[Claim, datetime] | None, since: datetime, until: datetime, *, from_the_first: bool
-) -> Claim | None:
-    """What may be claimed once a window is built; None if no more than before."""
-    now = Claim(inputs.versions, until, inputs.rules)
-    if from_the_first:
-        return now
-    if before is None:
-        return None
-    claim, holds = before
-    if holds < since:
-        return Claim(claim.inputs, holds, claim.rules)
-    return now if holds < claim.until else Claim(inputs.versions, max(until, claim.until), inputs.rules)
 
 
 def _refuse_unbuilt(lake: Lake, inputs: Inputs, first: date, holds: datetime) -> None:

@@ -3,17 +3,16 @@
 Values only: nothing here reads a table. How a recipe is followed stands in `training`.
 """
 
-import hashlib
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
 
 import polars as pl
 from pydantic import BaseModel, ConfigDict
 
 from crm_platform.contracts import PermanentError
 from crm_platform.features.labels import Conversion, grid, last_mature
+from crm_platform.history.claims import code_of as sources_of
 from crm_platform.sources import Manifest
 
 ORIGIN = datetime(1970, 1, 5, tzinfo=UTC)
@@ -195,11 +194,7 @@ def recipe_for(
 @cache
 def code_of() -> dict[str, str]:
     """What stands for the code that makes training sets: versions, and a hash over the sources of the rooms it reads."""
-    package = Path(__file__).parent.parent
-    digest = hashlib.sha256()
-    for path in sorted(source for room in READ_BY for source in (package / room).rglob("*.py")):
-        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
-    return {"crm-platform": version("crm-platform"), "polars": pl.__version__, "source_sha256": digest.hexdigest()}
+    return {"crm-platform": version("crm-platform"), "polars": pl.__version__, "source_sha256": sources_of(READ_BY)}
 
 
 def _default_lag(manifest: Manifest, measured: timedelta | None) -> tuple[timedelta, str]:

@@ -12,19 +12,22 @@ import polars as pl
 
 from crm_platform import landing
 from crm_platform.contracts import MERGES, Contract
+from crm_platform.history.carried import carried_merges, carried_versions, midnight
+from crm_platform.history.claims import Claim, claim_anew, claim_of, code_of, next_claim
 from crm_platform.history.current import current_from
 from crm_platform.history.derive import Derived, Rules, derive, rules_of
 from crm_platform.history.errors import WindowError
 from crm_platform.history.landed import dates, landed_changes, landed_snapshots, quarantine_rejected, unresolved
 from crm_platform.history.merges import merges_from
 from crm_platform.history.reconcile import OBSERVED, Reconciled
-from crm_platform.history.staleness import refuse_unbuilt
+from crm_platform.history.staleness import by_rules, claimed, inputs_of, refuse_unbuilt
 from crm_platform.history.state import state_as_of
-from crm_platform.lake import Commit, Lake, Part, first_red_day
+from crm_platform.lake import Commit, Lake, Part, changed_days, first_red_day
 from crm_platform.sources import Manifest
 
 Progress = Callable[[str], None]
 ONE_DAY = timedelta(days=1)
+JUST_AFTER = timedelta(microseconds=1)
 ROWS_AT_ONCE = 1_000_000
 """How many landed changes are derived together: this bounds the memory of a build."""
 
@@ -107,9 +110,10 @@ def build_history(
     refuse_unbuilt(lake, rules, read[0])
     tell = progress or _silent
     tell(f"{table}: deriving {len(wanted)} days from {wanted[0]} to {wanted[-1]}")
+    claiming = _Claiming.of(lake, rules, read[0], reached)
     parts: list[_Part] = []
     for stretch_of_days in stretches(read, lake.rows_by_day(f"landing/changes/{object_name}"), rows_at_once):
-        parts.append(_build_part(lake, rules, stretch_of_days, reached))
+        parts.append(_build_part(lake, rules, stretch_of_days, reached, claiming))
         tell(f"{table}: {parts[-1].told}")
         if parts[-1].blocked is not None:
             break
@@ -155,14 +159,38 @@ def build_merges(
     wanted = before_red(lake, window, upstream_of(manifest.objects))
     held = sorted({day for history in histories.values() for day in dates(lake.days(history))})
     read = _with_what_came_before(wanted, first_day, held)
+    inputs = {history: lake.version(history) for history in histories.values()}
     facts = pl.concat(
-        merges_from(lake.scan(history, days=read, schema=contracts[name].history_schema), name)
+        merges_from(lake.scan(history, days=read, schema=contracts[name].history_schema, version=inputs[history]), name)
         for name, history in histories.items()
     ).collect()
-    commit = lake.replace(table, facts, days=read)
+    claim = None
+    if read:
+        now = Claim(inputs, midnight(read[-1] + ONE_DAY), code_of(("history",)))
+        is_first = not any(day < read[0] for day in held)
+        claim = next_claim(now, _claimed_merges(lake, inputs), midnight(read[0]), from_the_first=is_first)
+    commit = lake.replace(table, facts, days=read, metadata=claim.said() if claim else None)
+    if commit is None and claim is not None:
+        claim_anew(lake, table, claim, MERGES)
     (progress or _silent)(f"{table}: {facts.height} facts, {'committed' if commit else 'unchanged'}")
     blocked = next((day for day in window if day not in wanted), None)
     return BuildReport(table, tuple(wanted), _rows(facts, read), lake.version(table), commit, blocked=blocked)
+
+
+def merges_stale_from(lake: Lake, manifest: Manifest) -> date | None:
+    """The earliest day whose merge facts may not be what the histories come to; None if all are.
+
+    Args:
+        lake: Where to look.
+        manifest: What the CRM declares.
+    """
+    histories = [f"history/{name}" for name in manifest.objects]
+    found = _claimed_merges(lake, {history: lake.version(history) for history in histories})
+    held = [day for history in histories for day in dates(lake.days(history))]
+    if found is None:
+        return min(held, default=None)
+    later = [day for day in held if midnight(day) >= found[1]]
+    return min([*later, *([found[1].date()] if found[1] < found[0].until else [])], default=None)
 
 
 def build_current(
@@ -190,8 +218,9 @@ def build_current(
     reached = watermark or landing.watermark(lake)
     if reached is None:
         return BuildReport(table, (), {}, lake.version(table), None)
-    versions = lake.scan(f"history/{object_name}", schema=contract.history_schema)
-    merges = lake.scan("history/merges", schema=MERGES).filter(pl.col("object") == object_name)
+    versions = carried_versions(lake, contract, lake.version(f"history/{object_name}")).since(reached, date.max)
+    facts = carried_merges(lake, lake.version("history/merges")).since(reached, date.max)
+    merges = facts.filter(pl.col("object") == object_name)
     living = current_from(state_as_of(versions, reached, merges), contract)
     commit = lake.overwrite(table, living)
     rows = {reached.date(): living.height}
@@ -283,17 +312,73 @@ class _Part:
         return f"{where}, {'committed' if self.commit else 'unchanged'}"
 
 
-def _build_part(lake: Lake, rules: Rules, days: list[date], watermark: datetime) -> _Part:
+@dataclass
+class _Claiming:
+    """What a build may claim, part by part.
+
+    Attributes:
+        inputs: The versions of what landed, from before anything was read.
+        rules: What it is derived by.
+        watermark: Up to where everything has landed.
+        is_first: Whether nothing lies before the next part.
+        before: What is claimed of the days before it, and up to when that holds.
+    """
+
+    inputs: Mapping[str, int | None]
+    rules: str
+    watermark: datetime
+    is_first: bool
+    before: tuple[Claim, datetime] | None
+
+    @classmethod
+    def of(cls, lake: Lake, rules: Rules, first: date, watermark: datetime) -> "_Claiming":
+        name = rules.contract.object
+        rooms = ("landing/changes", "landing/snapshot", "history")
+        is_first = not any(day < first for room in rooms for day in dates(lake.days(f"{room}/{name}")))
+        inputs = inputs_of(lake, name)
+        before = None if is_first else claimed(lake, rules, midnight(first), watermark)
+        return cls(inputs, by_rules(rules), watermark, is_first, before)
+
+    def next(self, built: Sequence[date]) -> Claim | None:
+        """What may be claimed once these days are built."""
+        until = min(midnight(built[-1] + ONE_DAY), self.watermark + JUST_AFTER)
+        now = Claim(self.inputs, until, self.rules)
+        claim = next_claim(now, self.before, midnight(built[0]), from_the_first=self.is_first)
+        self.is_first, self.before = False, None if claim is None else (claim, claim.until)
+        return claim
+
+
+def _build_part(lake: Lake, rules: Rules, days: list[date], watermark: datetime, claiming: _Claiming) -> _Part:
     derived = _derived(lake, rules, days, watermark)
     built = [day for day in days if derived.blocked is None or day < derived.blocked]
+    table = f"history/{rules.contract.object}"
+    claim = claiming.next(built) if built else None
+    commit = lake.replace(table, derived.versions, days=built, metadata=claim.said() if claim else None)
+    if commit is None and claim is not None:
+        claim_anew(lake, table, claim)
     return _Part(
         rows=_rows(derived.versions, built),
-        commit=lake.replace(f"history/{rules.contract.object}", derived.versions, days=built),
+        commit=commit,
         blocked=derived.blocked,
         rejected=quarantine_rejected(lake, rules.contract, derived.rejected),
         lateness=lateness(derived.versions),
         reconciled=derived.reconciled,
     )
+
+
+def _claimed_merges(lake: Lake, inputs: Mapping[str, int | None]) -> tuple[Claim, datetime] | None:
+    """What the merge facts claim, and up to when that holds of the histories as they are now: day is made of day."""
+    table = "history/merges"
+    found = claim_of(lake, table)
+    if found is None or found[0].rules != code_of(("history",)) or set(found[0].inputs) != set(inputs):
+        return None
+    claim, said = found
+    moved = [changed_days(lake, history, claim.inputs[history], version) for history, version in inputs.items()]
+    moved.append(changed_days(lake, table, said, lake.version(table)))
+    if any(days is None for days in moved):
+        return None
+    changed = [midnight(day) for days in moved for day in days or ()]
+    return claim, min([*changed, claim.until])
 
 
 def _one_commit(commits: Sequence[Commit]) -> Commit | None:
@@ -307,12 +392,18 @@ def _one_commit(commits: Sequence[Commit]) -> Commit | None:
 def _derived(lake: Lake, rules: Rules, days: list[date], watermark: datetime) -> Derived:
     contract = rules.contract
     history = f"history/{contract.object}"
-    earlier = [day for day in dates(lake.days(history)) if day < days[0]]
+    version, opens = lake.version(history), midnight(days[0])
+    earlier = [day for day in dates(lake.days(history, version)) if day < days[0]]
+
+    def carried(since: datetime) -> pl.LazyFrame:
+        return carried_versions(lake, contract, version).since(min(since, opens), days[0] - ONE_DAY)
+
     return derive(
         landed_changes(lake, contract, days),
         landed_snapshots(lake, contract, days, watermark),
         rules,
-        past=lake.scan(history, days=earlier, schema=contract.history_schema),
+        past=lake.scan(history, days=earlier, schema=contract.history_schema, version=version),
+        carried=carried,
         quarantined=unresolved(lake, contract.object),
     )
 

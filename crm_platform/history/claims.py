@@ -4,15 +4,18 @@ Every build's commit says from which versions of its inputs, by which rules and 
 claim is as true as the day it was written; what came after it stands in the logs of the inputs.
 """
 
+import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 
 import polars as pl
 
 from crm_platform.history.carried import midnight
-from crm_platform.lake import Lake, changed_days, differing, told
+from crm_platform.lake import Commit, Lake, changed_days, differing, note, told
 
 CLAIM = "claim"
 EVER = datetime.min.replace(tzinfo=UTC)
@@ -47,6 +50,54 @@ def claim_of(lake: Lake, table: str) -> tuple[Claim, int] | None:
     text, version = found
     claimed = json.loads(text)
     return Claim(claimed["inputs"], datetime.fromisoformat(claimed["until"]), claimed["rules"]), version
+
+
+def next_claim(
+    now: Claim, before: tuple[Claim, datetime] | None, since: datetime, *, from_the_first: bool
+) -> Claim | None:
+    """What may be claimed once a window is built; None if no more than before.
+
+    Args:
+        now: What would be claimed had everything been built: `until` is where the window ends.
+        before: The claim so far, and up to which moment it holds of the inputs as they are now.
+        since: Where the window begins.
+        from_the_first: Whether nothing lies before the window.
+    """
+    if from_the_first:
+        return now
+    if before is None:
+        return None
+    claim, holds = before
+    if holds < since:
+        return Claim(claim.inputs, holds, claim.rules)
+    return now if holds < claim.until else Claim(now.inputs, max(now.until, claim.until), now.rules)
+
+
+def claim_anew(lake: Lake, table: str, claim: Claim, schema: pl.Schema | None = None) -> Commit | None:
+    """Says what holds of unchanged content, where the last claim is of another day or by other rules.
+
+    Args:
+        lake: The lake.
+        table: The table.
+        claim: What holds.
+        schema: With it, a table that does not exist is made, empty.
+    """
+    if schema is None and not lake.exists(table):
+        return None
+    found = claim_of(lake, table)
+    if found is not None and found[0].rules == claim.rules and found[0].until.date() >= claim.until.date():
+        return None
+    return note(lake, table, claim.said(), schema)
+
+
+@cache
+def code_of(rooms: Sequence[str]) -> str:
+    """A hash over the sources of some rooms of this package."""
+    package = Path(__file__).parent.parent
+    digest = hashlib.sha256()
+    for path in sorted(source for room in rooms for source in (package / room).rglob("*.py")):
+        digest.update(path.relative_to(package).as_posix().encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
 
 
 def first_change(

@@ -94,6 +94,7 @@ def derive(
     rules: Rules,
     *,
     past: pl.LazyFrame,
+    carried: Callable[[datetime], pl.LazyFrame],
     quarantined: pl.DataFrame,
 ) -> Derived:
     """Derives the history of a window.
@@ -102,7 +103,9 @@ def derive(
         changes: What landed in the window (the contract's change columns; the payload is not read).
         told: The window's snapshots, in the order of finished_at.
         rules: What the manifest says.
-        past: The history of all days before the window; read only where a snapshot or a list of old ids asks for it.
+        past: The history of all days before the window; read only where a list of old ids asks for it, or where arrival
+            is the only proof.
+        carried: Of that, what gives every state from a moment on; read only for snapshots.
         quarantined: entity_id and processed_date of the object's unresolved quarantine.
     """
     contract = rules.contract
@@ -114,7 +117,7 @@ def derive(
         kept = pl.concat([kept, _losers(kept, rules.list_column, contract, past)])
     doubted = pl.concat([quarantined, rejected.select("entity_id", "processed_date")])
     reconciled: list[Reconciled] = []
-    for found in _reconciled(told, kept, past, rules, doubted):
+    for found in _reconciled(told, kept, (past, carried), rules, doubted):
         reconciled.append(found)
         if found.is_over_limit:
             break
@@ -198,12 +201,21 @@ def touched_around(versions: pl.LazyFrame, since: datetime, until: datetime) -> 
     return versions.filter(inside).select("entity_id").unique()
 
 
+def looks_back_to(told: Sequence[Told], rules: Rules) -> datetime:
+    """The earliest moment that comparing snapshots looks at."""
+    return min(one.snapshot.started_at for one in told) - rules.settling_lag
+
+
 def _reconciled(
-    told: Iterable[Told], kept: pl.DataFrame, past: pl.LazyFrame, rules: Rules, doubted: pl.DataFrame
+    told: Iterable[Told],
+    kept: pl.DataFrame,
+    before_window: tuple[pl.LazyFrame, Callable[[datetime], pl.LazyFrame]],
+    rules: Rules,
+    doubted: pl.DataFrame,
 ) -> Iterator[Reconciled]:
     """What each snapshot adds to the window's own versions, the losers that its rows list among it."""
+    past, carried = before_window
     added: list[pl.DataFrame] = [kept]
-    pool: pl.DataFrame | None = None
 
     def completed(found: Reconciled) -> Reconciled:
         before = pl.concat([past, *(versions.lazy() for versions in added)])
@@ -215,7 +227,7 @@ def _reconciled(
         if chunk[0].is_first:
             yield completed(first_told(chunk[0].rows, chunk[0].snapshot, rules.contract, rules.edit_column))
             continue
-        pool = past.select(deciding_columns(rules.contract)).collect() if pool is None else pool
+        pool = carried(looks_back_to(chunk, rules)).select(deciding_columns(rules.contract)).collect()
         known = pl.concat([pool, *(versions.select(pool.columns) for versions in added)])
         yield from compared(known, chunk, rules, doubted, completed=completed)
 

@@ -3,6 +3,7 @@
 Reads the lake, writes nothing. What is done about a stale day is the asset's question.
 """
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 
@@ -10,11 +11,13 @@ import polars as pl
 
 from crm_platform import landing
 from crm_platform.contracts import Contract
-from crm_platform.history.derive import Rules, compared, deciding_columns, rules_of
+from crm_platform.history.carried import carried_versions, midnight
+from crm_platform.history.claims import Claim, claim_of, code_of
+from crm_platform.history.derive import Rules, compared, deciding_columns, looks_back_to, rules_of
 from crm_platform.history.errors import UnbuiltDayError
 from crm_platform.history.landed import dates, landed_changes, landed_snapshots, unresolved
 from crm_platform.history.versions import IDENTITY, versions_from
-from crm_platform.lake import Lake
+from crm_platform.lake import Lake, changed_days
 from crm_platform.sources import Manifest
 
 
@@ -29,6 +32,9 @@ def stale_from(
 ) -> date | None:
     """The earliest day whose history is not what its landed changes and snapshots come to; None if all are.
 
+    Only days that the table's claim does not answer for are read: those whose files have changed since, and snapshots
+    that a change before them may have made to tell something else. Without a claim, or with one by other rules, all.
+
     Args:
         lake: Where to look.
         manifest: What the CRM declares.
@@ -38,12 +44,66 @@ def stale_from(
         watermark: Up to where the feed has landed; None for what landing says.
     """
     rules = rules_of(manifest, contracts[object_name])
-    held = {day for hop in ("changes", "snapshot") for day in dates(lake.days(f"landing/{hop}/{object_name}"))}
-    looked_at = sorted(held if days is None else held.intersection(days))
-    if not looked_at:
-        return None
-    found = [*_lacking(lake, rules, looked_at), *_unlike(lake, rules, looked_at, watermark or landing.watermark(lake))]
-    return min(found, default=None)
+    doubted = _doubted(lake, rules, _valid_claim(lake, rules))
+    changes, snapshots = (sorted(found if days is None else found.intersection(days)) for found in doubted)
+    lacking = _lacking(lake, rules, changes) if changes else {}
+    unlike = _unlike(lake, rules, snapshots, watermark or landing.watermark(lake)) if snapshots else []
+    return min([*lacking, *unlike], default=None)
+
+
+def claimed(lake: Lake, rules: Rules, since: datetime, watermark: datetime) -> tuple[Claim, datetime] | None:
+    """What history claims of the days before a moment, and up to when that holds of what has landed by now.
+
+    None where it holds of nothing.
+    """
+    name = rules.contract.object
+    found = _valid_claim(lake, rules)
+    claim = Claim(inputs_of(lake, name), since, by_rules(rules)) if found is None else found[0]
+    changes, snapshots = ([day for day in days if midnight(day) < since] for days in _doubted(lake, rules, found))
+    stale = [*_lacking(lake, rules, changes)] if changes else []
+    stale += _unlike(lake, rules, sorted(snapshots), watermark) if snapshots else []
+    holds = min([midnight(day) for day in stale], default=claim.until)
+    return (claim, holds) if found is not None or holds >= since else None
+
+
+def inputs_of(lake: Lake, object_name: str) -> dict[str, int | None]:
+    """The versions of all that an object's history is derived from."""
+    rooms = ("landing/changes", "landing/snapshot", "quarantine")
+    return {f"{room}/{object_name}": lake.version(f"{room}/{object_name}") for room in rooms}
+
+
+def by_rules(rules: Rules) -> str:
+    """What stands for the declarations and the code that an object's history is derived by."""
+    manifest, contract = rules.manifest, rules.contract
+    spec = [manifest.spec(contract.object).model_dump_json(), manifest.inferred_delete_limit.model_dump_json()]
+    types = [f"{name} {dtype}" for name, dtype in contract.change_schema.items()]
+    told = [*spec, rules.knowledge, str(rules.settling_lag), *types, code_of(("history",))]
+    return hashlib.sha256("\0".join(told).encode()).hexdigest()[:16]
+
+
+def _valid_claim(lake: Lake, rules: Rules) -> tuple[Claim, int] | None:
+    found = claim_of(lake, f"history/{rules.contract.object}")
+    return None if found is None or found[0].rules != by_rules(rules) else found
+
+
+def _doubted(lake: Lake, rules: Rules, found: tuple[Claim, int] | None) -> tuple[set[date], set[date]]:
+    """The days of changes and of snapshots that a claim does not answer for."""
+    name = rules.contract.object
+    landed, taken = (set(dates(lake.days(f"landing/{room}/{name}"))) for room in ("changes", "snapshot"))
+    if found is None:
+        return landed, taken
+    claim, said = found
+    own = f"history/{name}"
+    moved = {table: changed_days(lake, table, claim.inputs.get(table), lake.version(table)) for table in claim.inputs}
+    moved[own] = changed_days(lake, own, said, lake.version(own))
+    if any(days is None for days in moved.values()):
+        return landed, taken
+    since = claim.until.date()
+    anew = {table: set(days or []) for table, days in moved.items()}
+    changes = landed & (anew[f"landing/changes/{name}"] | anew[own]) | {day for day in landed if day >= since}
+    before = anew[f"landing/changes/{name}"] | anew[f"quarantine/{name}"] | anew[own]
+    first = min(before, default=since)
+    return changes, {day for day in taken if day >= first or day >= since} | (taken & anew[f"landing/snapshot/{name}"])
 
 
 def refuse_unbuilt(lake: Lake, rules: Rules, first: date) -> None:
@@ -88,14 +148,18 @@ def _unlike(lake: Lake, rules: Rules, days: Sequence[date], watermark: datetime 
     if not told:
         return []
     last = told[-1].snapshot
-    history = lake.scan(f"history/{contract.object}", schema=contract.history_schema).filter(
-        pl.col("processed_date") <= last.day, pl.col("processed_time") <= last.finished_at
-    )
+    table = f"history/{contract.object}"
     later = [one for one in told if not one.is_first]
-    pool = history.select(deciding_columns(contract)).collect()
-    found = compared(pool, later, rules, unresolved(lake, contract.object)) if later else ()
-    unlike = [one.snapshot.day for one in found if not one.versions.is_empty()]
+    unlike: list[date] = []
+    if later:
+        carried = carried_versions(lake, contract, lake.version(table)).since(looks_back_to(later, rules), last.day)
+        pool = carried.filter(pl.col("processed_time") <= last.finished_at).select(deciding_columns(contract)).collect()
+        found = compared(pool, later, rules, unresolved(lake, contract.object))
+        unlike = [one.snapshot.day for one in found if not one.versions.is_empty()]
     if told[0].is_first:
+        history = lake.scan(table, schema=contract.history_schema).filter(
+            pl.col("processed_date") <= last.day, pl.col("processed_time") <= last.finished_at
+        )
         heard = history.filter(pl.col("operation") == "snapshot").select(pl.col("processed_date").unique()).collect()
         opened = heard.get_column("processed_date").to_list() == [told[0].snapshot.day] or told[0].rows.is_empty()
         unlike += [] if opened else [told[0].snapshot.day]

@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from datetime import date
 
 import polars as pl
-from deltalake import write_deltalake
 
-from crm_platform.lake.commit import Commit, properties, until_committed
+from crm_platform.lake.commit import Commit, until_committed
 from crm_platform.lake.errors import TableMissingError, TableUnreadableError
 from crm_platform.lake.reading import Tables, partition_of
+from crm_platform.lake.store import Lake
 
 RECENT = 20
 """How many commits are looked through before the whole log is."""
@@ -32,26 +32,30 @@ def told(lake: Tables, table: str, name: str) -> tuple[str, int] | None:
     return None
 
 
-def note(lake: Tables, table: str, metadata: Mapping[str, str]) -> Commit:
+def note(lake: Lake, table: str, metadata: Mapping[str, str], schema: pl.Schema | None = None) -> Commit:
     """Says something in a commit of its own, which changes no row.
 
+    Args:
+        lake: The lake.
+        table: The table.
+        metadata: What to say.
+        schema: With it, a table that does not exist is made, empty.
+
     Raises:
-        TableMissingError: There is no such table.
+        TableMissingError: There is no such table, and no schema was given.
         CommitConflictError: Other writers kept winning.
     """
 
     def attempt() -> Commit:
         opened = lake.open(table)
-        if opened is None:
+        if opened is None and schema is None:
             raise TableMissingError.nothing_at(table, lake.uri(table))
-        nothing = pl.scan_delta(opened, storage_options=lake.storage_options).head(0).collect()
-        write_deltalake(
-            opened,
-            nothing.to_arrow(compat_level=pl.CompatLevel.oldest()),
-            mode="append",
-            commit_properties=properties({**lake.metadata, **metadata}),
+        nothing = (
+            pl.DataFrame(schema=schema)
+            if opened is None
+            else pl.scan_delta(opened, storage_options=lake.storage_options).head(0).collect()
         )
-        return Commit(table, opened.version(), 0, ())
+        return lake.commit(table, opened, nothing, metadata=metadata)
 
     return until_committed(table, attempt)
 

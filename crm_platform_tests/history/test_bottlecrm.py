@@ -96,7 +96,7 @@ def test_ingesting_again_writes_no_new_version_of_any_table(lake):
     before = {table: lake.version(table) for table in lake.tables()}
     ingest(lake)
     assert {table: lake.version(table) for table in lake.tables()} == before
-    assert len(before) == 17
+    assert len([table for table in before if not table.startswith("state/")]) == 17
 
 
 def test_nothing_of_the_real_log_is_quarantined(lake):
