@@ -7,7 +7,7 @@ from crm_platform.contracts import Contract
 from crm_platform.defs.checks import Declared
 from crm_platform.defs.platform import Platform
 from crm_platform.features.catalogue import BoundView, views_for
-from crm_platform.history.build import upstream_of
+from crm_platform.history.windows import upstream_of
 from crm_platform.lake import Lake
 from crm_platform.quality.contracts import living_keep_contract, quarantined, versions_keep_contract
 from crm_platform.quality.derived import merges_keep_rules, steps_keep_rules

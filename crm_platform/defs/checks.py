@@ -13,7 +13,7 @@ import dagster as dg
 from crm_platform.defs.days import days_of
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import table
-from crm_platform.history.build import before_red
+from crm_platform.history.windows import before_red
 from crm_platform.lake import Lake, hold, release
 from crm_platform.landing import covered_days, watermark
 from crm_platform.quality.result import CheckResult, Finding

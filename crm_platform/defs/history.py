@@ -12,7 +12,8 @@ from crm_platform.defs.days import YESTERDAY
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import Source, column_schema
 from crm_platform.defs.tables import Asked, asset_of, built_by_day, table_spec
-from crm_platform.history.build import BuildReport, build_current, build_history, build_merges, merges_stale_from
+from crm_platform.history.build import build_current, build_history, build_merges, merges_stale_from
+from crm_platform.history.report import BuildReport
 from crm_platform.history.staleness import stale_from
 from crm_platform.landing import watermark
 from crm_platform.sources import Manifest

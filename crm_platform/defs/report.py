@@ -13,7 +13,7 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from crm_platform.contracts import UTC_US, Contract
 from crm_platform.contracts.envelope import PAYLOAD_COLUMNS, PROVENANCE_COLUMNS, SNAPSHOT_COLUMNS, VERSION_COLUMNS
-from crm_platform.history.build import lateness
+from crm_platform.history.report import lateness
 from crm_platform.lake import Commit, Lake
 
 QUIET = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}

@@ -13,7 +13,7 @@ from crm_platform.defs.platform import Platform
 from crm_platform.defs.settings import Settings
 from crm_platform.defs.training import scores_of
 from crm_platform.features.training import training_set
-from crm_platform.history.build import lateness
+from crm_platform.history.report import lateness
 from crm_platform.lake import Lake, layout_of, red_partitions
 
 

@@ -14,11 +14,11 @@ import polars as pl
 
 from crm_platform.contracts import Contract, PermanentError
 from crm_platform.features.catalogue import BoundView
-from crm_platform.features.inputs import JUST_AFTER, ONE_DAY, Inputs, closing_rows
+from crm_platform.features.inputs import Inputs, closing_rows
 from crm_platform.features.keyframes import with_keyframes
-from crm_platform.history.build import before_red, stretch, upstream_of
 from crm_platform.history.carried import midnight
 from crm_platform.history.claims import EVER, Claim, claim_anew, claim_of, first_change, next_claim
+from crm_platform.history.windows import JUST_AFTER, ONE_DAY, before_red, stretch, upstream_of
 from crm_platform.lake import Commit, Lake
 from crm_platform.sources import Manifest
 

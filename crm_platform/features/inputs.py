@@ -7,7 +7,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 
 import polars as pl
 
@@ -19,10 +19,9 @@ from crm_platform.features.timelines import build_timeline
 from crm_platform.history.carried import Carried, carried_merges, carried_versions, midnight
 from crm_platform.history.claims import Claim, first_change
 from crm_platform.history.registers import TIMES
+from crm_platform.history.windows import JUST_AFTER, ONE_DAY
 from crm_platform.lake import Lake, days_that_may_hold
 
-ONE_DAY = timedelta(days=1)
-JUST_AFTER = timedelta(microseconds=1)
 VERSION = ("entity_id", "event_time", "processed_time", "source_position", "is_tombstone", "changed_fields")
 """What the kernel needs of a version beside the fields it carries."""
 

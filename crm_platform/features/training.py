@@ -16,7 +16,6 @@ from pathlib import Path
 import polars as pl
 
 from crm_platform.contracts import MERGES, RANGES, UTC_US
-from crm_platform.features.build import JUST_AFTER, midnight
 from crm_platform.features.joins import point_in_time_join
 from crm_platform.features.labels import LABELS, label_conversions, open_spine
 from crm_platform.features.recipes import Pinned, Recipe, TrainingError, TrainingManifest, code_of, recipe_for
@@ -35,7 +34,8 @@ from crm_platform.features.shelf import (
     training_set,
     training_set_as_of,
 )
-from crm_platform.history.build import upstream_of
+from crm_platform.history.carried import midnight
+from crm_platform.history.windows import JUST_AFTER, upstream_of
 from crm_platform.lake import Lake, fingerprint, first_red_day
 from crm_platform.sources import Manifest
 

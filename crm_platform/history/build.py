@@ -4,9 +4,9 @@ Here is the I/O around the pure functions: what is read for a window, what is re
 should build is the asset's question, which rows they hold is `derive`'s answer.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import date, datetime
 
 import polars as pl
 
@@ -16,50 +16,26 @@ from crm_platform.history.carried import carried_merges, carried_versions, midni
 from crm_platform.history.claims import Claim, claim_anew, claim_of, code_of, next_claim
 from crm_platform.history.current import current_from
 from crm_platform.history.derive import Derived, Rules, derive, rules_of
-from crm_platform.history.errors import WindowError
 from crm_platform.history.landed import dates, landed_changes, landed_snapshots, quarantine_rejected, unresolved
 from crm_platform.history.merges import merges_from
-from crm_platform.history.reconcile import OBSERVED, Reconciled
+from crm_platform.history.reconcile import Reconciled
+from crm_platform.history.report import BuildReport, Progress, lateness
 from crm_platform.history.staleness import by_rules, claimed, inputs_of, refuse_unbuilt
 from crm_platform.history.state import state_as_of
-from crm_platform.lake import Commit, Lake, Part, changed_days, first_red_day
+from crm_platform.history.windows import (
+    JUST_AFTER,
+    ONE_DAY,
+    before_red,
+    stretch,
+    stretches,
+    upstream_of,
+    with_what_came_before,
+)
+from crm_platform.lake import Commit, Lake, changed_days
 from crm_platform.sources import Manifest
 
-Progress = Callable[[str], None]
-ONE_DAY = timedelta(days=1)
-JUST_AFTER = timedelta(microseconds=1)
 ROWS_AT_ONCE = 1_000_000
 """How many landed changes are derived together: this bounds the memory of a build."""
-
-
-@dataclass(frozen=True)
-class BuildReport:
-    """What a build did.
-
-    Attributes:
-        table: The table.
-        days: The days that stand now as this build derived them, in order.
-        rows: How many rows each of them holds.
-        version: The table's version afterwards; None if it does not exist.
-        commit: What was committed; None where everything was there already.
-        blocked: The first day that was asked for and not built, because it is red.
-        rejected: How many changes went to quarantine, because no version can be made of them.
-        lateness: How late changes were recorded, one row per day: processed_date, changes, late (recorded after they
-            happened), late_p50, late_p99, late_max (Duration).
-        reconciled: What each snapshot of the window came to.
-        facts: What else is worth telling, by name.
-    """
-
-    table: str
-    days: tuple[date, ...]
-    rows: Mapping[date, int]
-    version: int | None
-    commit: Commit | None
-    blocked: date | None = None
-    rejected: int = 0
-    lateness: pl.DataFrame = field(default_factory=pl.DataFrame)
-    reconciled: tuple[Reconciled, ...] = ()
-    facts: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 def build_history(
@@ -106,7 +82,7 @@ def build_history(
     wanted = before_red(lake, covered, [f"landing/changes/{object_name}", f"landing/snapshot/{object_name}"])
     if reached is None or not wanted:
         return BuildReport(table, (), {}, lake.version(table), None, blocked=next(iter(covered), None))
-    read = _with_what_came_before(wanted, first_day, dates(lake.days(f"landing/changes/{object_name}")))
+    read = with_what_came_before(wanted, first_day, dates(lake.days(f"landing/changes/{object_name}")))
     refuse_unbuilt(lake, rules, read[0])
     tell = progress or _silent
     tell(f"{table}: deriving {len(wanted)} days from {wanted[0]} to {wanted[-1]}")
@@ -158,7 +134,7 @@ def build_merges(
     histories = {name: f"history/{name}" for name in manifest.objects}
     wanted = before_red(lake, window, upstream_of(manifest.objects))
     held = sorted({day for history in histories.values() for day in dates(lake.days(history))})
-    read = _with_what_came_before(wanted, first_day, held)
+    read = with_what_came_before(wanted, first_day, held)
     inputs = {history: lake.version(history) for history in histories.values()}
     facts = pl.concat(
         merges_from(lake.scan(history, days=read, schema=contracts[name].history_schema, version=inputs[history]), name)
@@ -225,71 +201,6 @@ def build_current(
     commit = lake.overwrite(table, living)
     rows = {reached.date(): living.height}
     return BuildReport(table, (), rows, lake.version(table), commit, facts={"as_known_at": reached})
-
-
-def stretch(table: str, days: Sequence[date]) -> list[date]:
-    """The days in order.
-
-    Raises:
-        WindowError: They are none, or one in between is missing.
-    """
-    if not days:
-        raise WindowError.no_days(table)
-    asked = set(days)
-    first, last = min(asked), max(asked)
-    whole = [first + n * ONE_DAY for n in range((last - first).days + 1)]
-    missing = [day for day in whole if day not in asked]
-    if missing:
-        raise WindowError.gap(table, missing)
-    return whole
-
-
-def upstream_of(objects: Iterable[str]) -> list[str]:
-    """The tables whose red days stop what is made of these objects' histories."""
-    rooms = ("landing/changes", "landing/snapshot", "history")
-    return [f"{room}/{name}" for name in objects for room in rooms]
-
-
-def stretches(days: Sequence[date], rows: Mapping[Part, int], at_once: int) -> Iterator[list[date]]:
-    """The days in stretches that hold no more rows than fit at once, a single fuller day apart."""
-    held: list[date] = []
-    size = 0
-    for day in days:
-        if held and size + rows.get(day, 0) > at_once:
-            yield held
-            held, size = [], 0
-        held.append(day)
-        size += rows.get(day, 0)
-    if held:
-        yield held
-
-
-def before_red(lake: Lake, window: Sequence[date], tables: Sequence[str]) -> list[date]:
-    """The days of a window before the first on which one of the tables is red: state carries over, later days wait."""
-    red = first_red_day(lake, tables)
-    return [day for day in window if red is None or day < red]
-
-
-def lateness(versions: pl.DataFrame) -> pl.DataFrame:
-    """How late a stream's changes were recorded, day by day.
-
-    Returns:
-        processed_date, changes, late, late_p50, late_p99, late_max: the first two counts, the rest durations of the late.
-    """
-    behind = pl.col("processed_time") - pl.col("event_time")
-    late = behind.filter(behind > timedelta(0))
-    return (
-        versions.filter(pl.col("source_position") != OBSERVED)
-        .group_by("processed_date")
-        .agg(
-            pl.len().alias("changes"),
-            late.len().alias("late"),
-            late.quantile(0.5, "nearest").alias("late_p50"),
-            late.quantile(0.99, "nearest").alias("late_p99"),
-            late.max().alias("late_max"),
-        )
-        .sort("processed_date")
-    )
 
 
 @dataclass(frozen=True)
@@ -406,11 +317,6 @@ def _derived(lake: Lake, rules: Rules, days: list[date], watermark: datetime) ->
         carried=carried,
         quarantined=unresolved(lake, contract.object),
     )
-
-
-def _with_what_came_before(days: list[date], first_day: date | None, held: Sequence[date]) -> list[date]:
-    """The days, led by all earlier ones that hold rows where the days begin with the first there is."""
-    return [*(day for day in held if day < days[0]), *days] if days and days[0] == first_day else days
 
 
 def _rows(frame: pl.DataFrame, days: Sequence[date]) -> dict[date, int]:
