@@ -1,0 +1,318 @@
+"""Measures what a day more costs: after one, four and sixteen times the days, and beside a merge into the whole history.
+
+`python -m crm_platform_tests.benchmarks.increments` prints a table; `days` and `changes` are its two works. A day goes
+through all that a tick does apart from Dagster: what is stale is asked, then history, merge facts, current tables and
+timelines are built. Its answers are compared with building at once, or with what the merge holds.
+"""
+
+import datetime as dt
+import tempfile
+import time
+from pathlib import Path
+from statistics import median
+
+import click
+import numpy as np
+import polars as pl
+from deltalake import DeltaTable, write_deltalake
+
+from crm_platform.contracts import Contract, Moment, Money, ObjectModel, Text, contracts_in, field
+from crm_platform.features.build import build_features, stale_from
+from crm_platform.features.catalogue import views_for
+from crm_platform.history import state_as_of
+from crm_platform.history.build import build_current, build_history, build_merges, merges_stale_from
+from crm_platform.history.staleness import stale_from as history_stale_from
+from crm_platform.history.versions import IDENTITY
+from crm_platform.lake import Lake, fingerprint
+from crm_platform.sources import Manifest, load_manifest
+
+LAST = dt.date(2026, 6, 20)
+"""The last day of every history, so that all stand equally far from a month's start."""
+
+MANIFEST = load_manifest("sandbox")
+CONTRACTS = contracts_in(MANIFEST.contracts)
+VIEW = views_for(MANIFEST, CONTRACTS)["account"]
+CHANNELS = np.array(["phone", "email", "video", "onsite"])
+ROUNDS = 5
+PART = 2_000_000
+"""Rows of a made history that are written at once."""
+
+
+def names(prefix, numbers):
+    return prefix + pl.Series(numbers).cast(pl.String).str.zfill(9)
+
+
+def landed(contract, rows, order):
+    """Rows with all columns that a change has: edited and recorded at `recorded`, in µs since 1970."""
+    recorded = pl.Series("processed_time", rows.pop("recorded")).cast(pl.Datetime("us", "UTC"))
+    frame = pl.DataFrame({**rows, "event_time": recorded, "processed_time": recorded}).with_columns(
+        names("", order).alias("source_position"),
+        pl.col("entity_id").alias("id"),
+        pl.col("processed_time").dt.date().alias("processed_date"),
+        pl.lit(value=False).alias("is_tombstone"),
+        pl.col("processed_time").alias("modified_at"),
+        pl.lit("feed").alias("_channel"),
+        pl.lit("made").alias("_batch_id"),
+        pl.col("processed_time").alias("_ingested_at"),
+    )
+    absent = [pl.lit(None, dtype).alias(name) for name, dtype in contract.change_schema.items() if name not in frame]
+    return frame.with_columns(absent).select(list(contract.change_schema)).cast(dict(contract.change_schema))
+
+
+def micros_of(day):
+    return int(dt.datetime.combine(day, dt.time(), dt.UTC).timestamp()) * 1_000_000
+
+
+def day_of_changes(rng, day, number, accounts, activities):
+    """A day's changes: new activities, a tenth corrected within a month, one in a hundred older; accounts edited, merged."""
+    at = micros_of(day) + np.sort(rng.integers(0, 86_400_000_000, activities + activities // 10))
+    first = number * activities
+    age = np.where(rng.random(activities // 10) < 0.1, rng.integers(0, max(number, 1), activities // 10), 0)
+    corrected = np.clip(
+        first + rng.integers(-30 * activities, activities, activities // 10) - age * activities, 0, None
+    )
+    acts = np.concatenate([np.arange(first, first + activities), np.minimum(corrected, first + activities - 1)])
+    owner = acts * 2_654_435_761 % accounts
+    took_place = at - rng.integers(0, 86_400_000_000, len(at))
+    activity = landed(
+        CONTRACTS["activity"],
+        {
+            "entity_id": names("x", acts),
+            "recorded": at[rng.permutation(len(at))],
+            "operation": np.where(np.arange(len(acts)) < activities, "create", "update"),
+            "account_id": names("a", owner),
+            "occurred_at": pl.Series(took_place).cast(pl.Datetime("us", "UTC")),
+            "channel": CHANNELS[rng.integers(0, 4, len(acts))],
+            "kind": CHANNELS[rng.integers(0, 4, len(acts))],
+            "duration_minutes": rng.integers(1, 90, len(acts)),
+            "owner_id": names("o", rng.integers(0, 20, len(acts))),
+        },
+        np.arange(len(acts)) + number * 10_000_000,
+    )
+    edited = np.arange(accounts) if number == 0 else rng.choice(accounts, max(accounts // 50, 2), replace=False)
+    merged = np.zeros(len(edited), dtype=np.bool_)
+    back = merged.copy()
+    merged[-1], back[0] = number > 0 and number % 3 == 0, number > 0 and number % 5 == 0
+    account = landed(
+        CONTRACTS["account"],
+        {
+            "entity_id": names("a", edited),
+            "recorded": micros_of(day) + rng.integers(0, 86_400_000_000, len(edited)),
+            "operation": np.where(merged, "merge", np.where(back, "undelete", "create" if number == 0 else "update")),
+            "merged_into": names("a", (edited + 1) % accounts).set(pl.Series(~merged), None),
+            "tier": CHANNELS[rng.integers(0, 4, len(edited))],
+            "industry": CHANNELS[rng.integers(0, 4, len(edited))],
+        },
+        np.arange(len(edited)) + number * 10_000_000,
+    )
+    return {"activity": activity, "account": account.with_columns(is_tombstone=pl.col("operation") == "merge")}
+
+
+def stretch(count):
+    return [LAST - dt.timedelta(days=back) for back in reversed(range(count))]
+
+
+def tick(lake, first, days):
+    """Builds some days as a run does, and tells the seconds of each room."""
+    watermark = dt.datetime.combine(days[-1] + dt.timedelta(days=1), dt.time(), dt.UTC) - dt.timedelta(microseconds=1)
+    seconds, begin = {}, time.perf_counter()
+
+    def done(room):
+        nonlocal begin
+        seconds[room] = seconds.get(room, 0) + time.perf_counter() - begin
+        begin = time.perf_counter()
+
+    def asked(stale):
+        start = max(min(filter(None, (stale, days[0]))), first)
+        return [start + dt.timedelta(days=n) for n in range((days[-1] - start).days + 1)]
+
+    for name in MANIFEST.objects:
+        stale = history_stale_from(lake, MANIFEST, CONTRACTS, name, watermark=watermark) if days[0] > first else None
+        build_history(lake, MANIFEST, CONTRACTS, name, asked(stale), first_day=first, watermark=watermark)
+    done("history")
+    stale = merges_stale_from(lake, MANIFEST) if days[0] > first else None
+    build_merges(lake, MANIFEST, CONTRACTS, asked(stale), first_day=first)
+    done("merges")
+    for name in MANIFEST.objects:
+        build_current(lake, MANIFEST, CONTRACTS, name, watermark=watermark)
+    done("current")
+    stale = stale_from(lake, CONTRACTS, VIEW, watermark=watermark) if days[0] > first else None
+    build_features(lake, MANIFEST, CONTRACTS, VIEW, asked(stale), watermark=watermark, first_day=first)
+    done("timeline")
+    return seconds
+
+
+def land(lake, changes):
+    for name in ("account", "activity"):
+        rows = pl.concat([one[name] for one in changes])
+        first, last = rows["processed_date"].min(), rows["processed_date"].max()
+        lake.append(f"landing/changes/{name}", rows, token=f"{first} to {last}")
+
+
+def days(count, folder, *, accounts=2_000, activities=1_000, rounds=ROUNDS):
+    """The median seconds of a day's increment, by room, after so many days; checked beside building at once."""
+    rng, whole = np.random.default_rng(7), stretch(count + rounds + 1)
+    changes = [day_of_changes(rng, day, number, accounts, activities) for number, day in enumerate(whole)]
+    lake = Lake(folder / f"days-{count}")
+    land(lake, changes[:count])
+    tick(lake, whole[0], whole[:count])
+    seconds = []
+    for number in range(count, len(whole)):
+        land(lake, changes[number : number + 1])
+        seconds.append(tick(lake, whole[0], [whole[number]]))
+    at_once = Lake(folder / f"at-once-{count}")
+    land(at_once, changes)
+    tick(at_once, whole[0], whole)
+    for table in ("history/activity", "history/account", "history/merges", "current/account", "features/account"):
+        assert fingerprint(lake.scan(table)) == fingerprint(at_once.scan(table)), table
+    measured = seconds[1:]
+    return {room: median(one[room] for one in measured) for room in measured[0]}
+
+
+class Deal(ObjectModel):
+    """What changes are applied to."""
+
+    id: Text = field("Its id.", key=True)
+    stage: Text = field("How far it is.", nullable=True)
+    amount: Money = field("For how much.", nullable=True)
+    owner_id: Text = field("Whose it is.", nullable=True)
+    modified_at: Moment = field("When it was last edited.", nullable=True)
+
+
+DEALS = {"deal": Contract("made", "deal", Deal)}
+DEAL_MANIFEST = Manifest.model_validate(
+    {
+        "name": "made",
+        "title": "Deals alone",
+        "contracts": "made",
+        "knowledge": "source",
+        "clock": "head",
+        "settling_lag": "0s",
+        "inferred_delete_limit": {"rows": 1, "share": 0.0},
+        "deletes": {"announced": True, "silent": True, "undeletes": True},
+        "transport": {"kind": "debezium_log", "topic": "crm.{table}"},
+        "objects": {"deal": {"table": "deals", "kind": "opportunity", "key": "id"}},
+    }
+)
+
+
+def deals(rng, rows, entities, *, since, until, is_past=True):
+    """Full images of deals, recorded in order between two moments; of different ones, unless in the past."""
+    return landed(
+        DEALS["deal"],
+        {
+            "entity_id": names(
+                "d", rng.integers(0, entities, rows) if is_past else rng.choice(entities, rows, replace=False)
+            ),
+            "recorded": np.sort(rng.integers(since, until, rows)),
+            "operation": np.full(rows, "create"),
+            "stage": CHANNELS[rng.integers(0, 4, rows)],
+            "amount": pl.Series(rng.integers(0, 10**6, rows)).cast(pl.Decimal(18, 2)),
+            "owner_id": names("o", rng.integers(0, 50, rows)),
+        },
+        np.arange(rows) + (0 if is_past else 10**9 - rows),
+    )
+
+
+def changes(versions, folder, *, changed=100_000, history_days=160, beside=True):
+    """The seconds of applying changes to a history of so many versions, ours and (SCD2) delta-rs MERGE; answers compared."""
+    rng, entities = np.random.default_rng(3), max(versions // 50, changed)
+    whole = stretch(history_days + 1)
+    lake, table = Lake(folder / f"deals-{versions}"), "history/deal"
+    newest = []
+    for start in range(0, versions, PART):
+        share = history_days * start // versions, history_days * min(start + PART, versions) // versions
+        since, until = micros_of(whole[share[0]]), micros_of(whole[share[1]])
+        rows = deals(rng, min(PART, versions - start), entities, since=since, until=until)
+        made = rows.select(list(DEALS["deal"].history_schema))
+        lake.replace(table, made, days=made["processed_date"].unique().to_list())
+        newest.append(made.select("entity_id", "processed_time", "stage", "amount", "owner_id"))
+    arriving = deals(
+        rng, changed, entities, since=micros_of(LAST), until=micros_of(LAST) + 80_000_000_000, is_past=False
+    )
+    merging = _merged(pl.concat(newest), arriving, folder / f"scd2-{versions}") if beside else None
+    del newest
+    lake.append("landing/changes/deal", arriving, token="arriving")
+    watermark = dt.datetime.combine(LAST, dt.time(23), dt.UTC)
+    begin = time.perf_counter()
+    report = build_history(lake, DEAL_MANIFEST, DEALS, "deal", [LAST], watermark=watermark)
+    found = {"ours": time.perf_counter() - begin}
+    assert report.rows[LAST] == changed
+    if merging is not None:
+        found["delta-rs MERGE (SCD2)"] = merging[0]
+        versions_now = lake.scan(table).select(*IDENTITY, *merging[1].columns[1:])
+        assert fingerprint(state_as_of(versions_now, watermark)) == fingerprint(merging[1])
+    return found
+
+
+def _merged(versions, arriving, path):
+    """The seconds of closing and opening versions by MERGE, and the open ones afterwards."""
+    opened = pl.col("processed_time")
+    ends = opened.shift(-1).over("entity_id")
+    ordered = versions.sort("entity_id", "processed_time", maintain_order=True)
+    scd2 = ordered.with_columns(ends.alias("valid_to")).rename({"processed_time": "valid_from"})
+    write_deltalake(str(path), scd2.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    new = arriving.select("entity_id", pl.col("processed_time").alias("valid_from"), "stage", "amount", "owner_id")
+    both = pl.concat([new.with_columns(key=pl.col("entity_id")), new.with_columns(key=pl.lit(None, pl.String))])
+    begin = time.perf_counter()
+    (
+        DeltaTable(str(path))
+        .merge(
+            both.to_arrow(compat_level=pl.CompatLevel.oldest()),
+            "t.entity_id = s.key AND t.valid_to IS NULL",
+            source_alias="s",
+            target_alias="t",
+        )
+        .when_matched_update({"valid_to": "s.valid_from"})
+        .when_not_matched_insert(
+            {name: f"s.{name}" for name in ("entity_id", "valid_from", "stage", "amount", "owner_id")},
+            predicate="s.key IS NULL",
+        )
+        .execute()
+    )
+    seconds = time.perf_counter() - begin
+    held = pl.scan_delta(str(path)).filter(pl.col("valid_to").is_null())
+    return seconds, held.select("entity_id", "stage", "amount", "owner_id").sort("entity_id").collect()
+
+
+@click.command()
+@click.option("--count", default=90, show_default=True, help="Days of the shortest history.")
+@click.option("--times", default="1,4,16", show_default=True, help="How many times that, each.")
+@click.option("--accounts", default=2_000, show_default=True, help="Accounts.")
+@click.option("--activities", default=1_000, show_default=True, help="Activities a day.")
+@click.option(
+    "--versions", default=10_000_000, show_default=True, help="Versions of the history that changes apply to."
+)
+@click.option("--changed", default=100_000, show_default=True, help="Changes applied to it.")
+@click.option("--rounds", default=ROUNDS, show_default=True, help="How many days are measured.")
+@click.option("--only", type=click.Choice(["days", "changes"]), help="One of the works.")
+def main(only, times, **sizes):
+    """Prints what a day more costs, and what changes to a large history cost."""
+    if only != "changes":
+        click.echo(
+            "| days before | history s | merges s | current s | timeline s | history, merges and timeline, times the first |"
+        )
+        click.echo("|---|---|---|---|---|---|")
+        first = None
+        for factor in map(int, times.split(",")):
+            with tempfile.TemporaryDirectory() as folder:
+                found = days(
+                    sizes["count"] * factor,
+                    Path(folder),
+                    **{name: sizes[name] for name in ("accounts", "activities", "rounds")},
+                )
+            total = found["history"] + found["merges"] + found["timeline"]
+            first = first or total
+            cells = " | ".join(f"{found[room]:.3f}" for room in ("history", "merges", "current", "timeline"))
+            click.echo(f"| {sizes['count'] * factor} | {cells} | {total / first:.2f} |")
+    if only != "days":
+        click.echo("| versions before | who | seconds | times ours |\n|---|---|---|---|")
+        for size, beside in ((sizes["versions"] // 16, False), (sizes["versions"], True)):
+            with tempfile.TemporaryDirectory() as folder:
+                found = changes(size, Path(folder), changed=sizes["changed"], beside=beside)
+            for who, seconds in found.items():
+                click.echo(f"| {size:,} | {who} | {seconds:.3f} | {seconds / found['ours']:.1f} |")
+
+
+if __name__ == "__main__":
+    main()
