@@ -160,7 +160,7 @@ def compared(
     for one in told:
         when, rows = one.snapshot, one.rows.filter(mine)
         own = (pl.col("source_position") == OBSERVED) & (pl.col("processed_time") == when.finished_at)
-        changes = suspicious.filter(~own)
+        changes = suspicious.filter(~own, pl.col("processed_time") <= when.finished_at)
         found = reconcile(
             rows,
             state_as_of(suspicious.lazy().filter(pl.col("processed_time") <= when.finished_at), when.finished_at),
