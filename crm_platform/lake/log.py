@@ -22,7 +22,7 @@ WHOLE = 16
 
 def told(lake: Tables, table: str, name: str) -> tuple[str, int] | None:
     """What the newest commit that says something under a name says, and its version; None if no commit does."""
-    opened = lake.open(table)
+    opened = lake.look(table)
     if opened is None:
         return None
     for limit in (RECENT, None):
@@ -129,7 +129,7 @@ def days_that_may_hold(lake: Tables, table: str, column: str, values: pl.Series,
         values: What is looked for.
         version: Which version of the table; None for none: no days.
     """
-    opened = None if version is None else lake.open(table, version)
+    opened = None if version is None else lake.look(table, version)
     wanted = values.drop_nulls().unique().sort()
     if opened is None or wanted.is_empty():
         return []
@@ -147,7 +147,7 @@ def days_that_may_hold(lake: Tables, table: str, column: str, values: pl.Series,
 
 
 def _files(lake: Tables, table: str, version: int | None) -> set[tuple[str, date]]:
-    opened = None if version is None else lake.open(table, version)
+    opened = None if version is None else lake.look(table, version)
     if opened is None:
         return set()
     actions = pl.DataFrame(opened.get_add_actions(flatten=True))

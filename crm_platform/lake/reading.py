@@ -17,6 +17,12 @@ from crm_platform.lake.tables import layout_of
 
 _VERSION = re.compile(r"\d{20}\..*(json|parquet)$")
 
+HELD = 100
+"""How many versions of tables are kept open for reading."""
+
+Stamp = tuple[int, int]
+"""A file's number and the time of its last change."""
+
 Part = date | int | str
 """A partition's value: a day, or the number of an entity range."""
 
@@ -40,6 +46,8 @@ class Tables:
         self.root = str(root) if "://" in str(root) else str(Path(root).absolute())
         self.storage_options = dict(storage_options) if storage_options else None
         self.metadata = dict(metadata or {})
+        self._held: dict[tuple[str, int], tuple[Stamp, DeltaTable]] = {}
+        self._newest: dict[str, int] = {}
 
     def __repr__(self) -> str:
         return f"Lake({self.root!r})"
@@ -67,21 +75,21 @@ class Tables:
 
     def exists(self, table: str) -> bool:
         """Whether the table has a version."""
-        return self.open(table) is not None
+        return self.look(table) is not None
 
     def version(self, table: str) -> int | None:
         """The table's version, None if it does not exist."""
-        opened = self.open(table)
+        opened = self.look(table)
         return None if opened is None else opened.version()
 
     def schema(self, table: str) -> pl.Schema | None:
         """The table's columns and types, None if it does not exist."""
-        opened = self.open(table)
+        opened = self.look(table)
         return None if opened is None else pl.scan_delta(opened).collect_schema()
 
     def landed(self, table: str, token: str) -> bool:
         """Whether a commit with this token is in the table."""
-        opened = self.open(table)
+        opened = self.look(table)
         return opened is not None and opened.transaction_version(token) is not None
 
     def tables(self) -> list[str]:
@@ -95,7 +103,7 @@ class Tables:
 
     def files(self, table: str, days: Collection[Part] | None = None) -> list[str]:
         """Where the files of the table's newest version lie, all or those of some partitions, sorted."""
-        opened = self.open(table)
+        opened = self.look(table)
         if opened is None or (days is not None and not days):
             return []
         if days is None:
@@ -106,7 +114,7 @@ class Tables:
 
     def days(self, table: str, version: int | None = None) -> list[Part]:
         """The partitions that hold rows, sorted; read from the log, of the newest version or an older one."""
-        opened = self.open(table, version)
+        opened = self.look(table, version)
         if opened is None:
             return []
         name = f"partition.{partition_of(table)}"
@@ -115,7 +123,7 @@ class Tables:
 
     def rows_by_day(self, table: str) -> dict[Part, int]:
         """How many rows every partition holds; read from the log."""
-        opened = self.open(table)
+        opened = self.look(table)
         if opened is None:
             return {}
         name = f"partition.{partition_of(table)}"
@@ -126,7 +134,7 @@ class Tables:
 
     def rows(self, table: str) -> int:
         """How many rows the table holds; read from the log."""
-        opened = self.open(table)
+        opened = self.look(table)
         return 0 if opened is None else int(opened.count())
 
     def scan(
@@ -151,7 +159,7 @@ class Tables:
             TableUnreadableError: The table is there but cannot be read.
             SchemaChangeError: A column has another type than the caller expects.
         """
-        opened = self.open(table, version)
+        opened = self.look(table, version)
         if opened is None:
             if schema is None:
                 raise TableMissingError.nothing_at(table, self.uri(table))
@@ -161,8 +169,53 @@ class Tables:
             frame = frame.filter(pl.col(partition_of(table)).is_in(list(days)))
         return frame if schema is None else _expected(table, frame, schema)
 
+    def look(self, table: str, version: int | None = None) -> DeltaTable | None:
+        """The Delta table for reading alone, opened once per version as long as nothing newer is there.
+
+        Opening costs more with every file a table has. Whoever writes opens its own, with `open`: what is written
+        through moves on to the version written, under the eyes of everybody who still reads.
+
+        Raises:
+            TableUnreadableError: The table is there but cannot be read.
+        """
+        at = self._newest_held(table) if version is None else version
+        held = None if at is None else self._held.get((table, at))
+        if held is not None and at is not None and held[0] == self._stamp(table, at):
+            return held[1]
+        opened = self.open(table, version)
+        if opened is not None:
+            self.hold(table, opened, is_newest=version is None)
+        return opened
+
+    def hold(self, table: str, opened: DeltaTable, *, is_newest: bool) -> None:
+        """Keeps an opened table that nobody will write through any more, for those who look."""
+        at = opened.version()
+        stamp = self._stamp(table, at)
+        if stamp is None:
+            return
+        if len(self._held) >= HELD:
+            self._held.pop(next(iter(self._held)), None)
+        self._held[table, at] = stamp, opened
+        if is_newest:
+            self._newest[table] = at
+
+    def _newest_held(self, table: str) -> int | None:
+        """The newest version of a table if it is held already."""
+        at = self._newest.get(table)
+        return at if at is not None and self._stamp(table, at + 1) is None else None
+
+    def _stamp(self, table: str, version: int) -> Stamp | None:
+        """What tells one commit's file from any other of its name; None where there is none, or no local file."""
+        if "://" in self.root:
+            return None
+        try:
+            found = Path(self.root, table, "_delta_log", f"{version:020}.json").stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
+
     def open(self, table: str, version: int | None = None) -> DeltaTable | None:
-        """The Delta table itself, for this room's own use; None if it does not exist.
+        """The Delta table itself, opened anew, for this room's own writing; None if it does not exist.
 
         Raises:
             TableUnreadableError: The table is there but cannot be read.

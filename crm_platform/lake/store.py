@@ -213,8 +213,10 @@ class Lake(Tables):
             writer_properties=WRITER,
             commit_properties=properties({**self.metadata, **(metadata or {})}, token, first=opened is None),
         )
-        version = opened.version() if opened is not None else 0
-        return Commit(table, version, frame.height, tuple(days))
+        if opened is None:
+            return Commit(table, 0, frame.height, tuple(days))
+        self.hold(table, opened, is_newest=True)
+        return Commit(table, opened.version(), frame.height, tuple(days))
 
     def _changed(self, opened: DeltaTable | None, frame: pl.DataFrame, partition: str, days: list[Any]) -> list[Any]:
         new = fingerprints_by(frame, partition, frame.columns)

@@ -149,24 +149,46 @@ def land(lake, changes):
         lake.append(f"landing/changes/{name}", rows, token=f"{first} to {last}")
 
 
-def days(count, folder, *, accounts=2_000, activities=1_000, rounds=ROUNDS):
-    """The median seconds of a day's increment, by room, after so many days; checked beside building at once."""
-    rng, whole = np.random.default_rng(7), stretch(count + rounds + 1)
-    changes = [day_of_changes(rng, day, number, accounts, activities) for number, day in enumerate(whole)]
-    lake = Lake(folder / f"days-{count}")
-    land(lake, changes[:count])
-    tick(lake, whole[0], whole[:count])
-    seconds = []
-    for number in range(count, len(whole)):
-        land(lake, changes[number : number + 1])
-        seconds.append(tick(lake, whole[0], [whole[number]]))
-    at_once = Lake(folder / f"at-once-{count}")
-    land(at_once, changes)
-    tick(at_once, whole[0], whole)
-    for table in ("history/activity", "history/account", "history/merges", "current/account", "features/account"):
-        assert fingerprint(lake.scan(table)) == fingerprint(at_once.scan(table)), table
-    measured = seconds[1:]
-    return {room: median(one[room] for one in measured) for room in measured[0]}
+class Growing:
+    """A lake that was built for some days, and grows by one at a time."""
+
+    def __init__(self, count, folder, *, accounts, activities, more):
+        rng, self.whole = np.random.default_rng(7), stretch(count + more)
+        self.changes = [day_of_changes(rng, day, number, accounts, activities) for number, day in enumerate(self.whole)]
+        self.folder, self.next = folder / f"days-{count}", count
+        land(Lake(self.folder), self.changes[:count])
+        tick(Lake(self.folder), self.whole[0], self.whole[:count])
+
+    def step(self):
+        """The seconds of the next day, by room."""
+        lake = Lake(self.folder)
+        land(lake, self.changes[self.next : self.next + 1])
+        seconds = tick(Lake(self.folder), self.whole[0], [self.whole[self.next]])
+        self.next += 1
+        return seconds
+
+    def check(self):
+        """Refuses what is not as if built at once."""
+        lake, at_once = Lake(self.folder), Lake(self.folder.with_suffix(".at-once"))
+        land(at_once, self.changes)
+        tick(at_once, self.whole[0], self.whole)
+        for table in ("history/activity", "history/account", "history/merges", "current/account", "features/account"):
+            assert fingerprint(lake.scan(table)) == fingerprint(at_once.scan(table)), table
+
+
+def days(counts, folder, *, accounts=2_000, activities=1_000, rounds=ROUNDS):
+    """The median seconds of a day's increment, by room, after so many days each, in turn; checked beside at once.
+
+    The first day after a lake was built is not measured: it makes the month's closing states.
+    """
+    sizes = {"accounts": accounts, "activities": activities, "more": rounds + 1}
+    lakes = {count: Growing(count, folder, **sizes) for count in counts}
+    measured = [{count: lake.step() for count, lake in lakes.items()} for _ in range(rounds + 1)][1:]
+    for lake in lakes.values():
+        lake.check()
+    return {
+        count: {room: median(one[count][room] for one in measured) for room in measured[0][count]} for count in counts
+    }
 
 
 class Deal(ObjectModel):
@@ -214,46 +236,48 @@ def deals(rng, rows, entities, *, since, until, is_past=True):
     )
 
 
-def changes(versions, folder, *, changed=100_000, history_days=160, beside=True):
-    """The seconds of applying changes to a history of so many versions, ours and (SCD2) delta-rs MERGE; answers compared."""
+def changes(versions, folder, *, changed=100_000, history_days=160, rounds=ROUNDS, beside=True):
+    """The seconds of applying a day's changes to a history of so many versions, ours (the median of some days) and, of
+    the first of them, (SCD2) delta-rs MERGE into a table of the same columns; answers compared."""
     rng, entities = np.random.default_rng(3), max(versions // 50, changed)
-    whole = stretch(history_days + 1)
-    lake, table = Lake(folder / f"deals-{versions}"), "history/deal"
-    newest = []
+    whole = stretch(history_days + rounds)
+    lake, table, path = Lake(folder / f"deals-{versions}"), "history/deal", folder / f"scd2-{versions}"
     for start in range(0, versions, PART):
         share = history_days * start // versions, history_days * min(start + PART, versions) // versions
         since, until = micros_of(whole[share[0]]), micros_of(whole[share[1]])
         rows = deals(rng, min(PART, versions - start), entities, since=since, until=until)
         made = rows.select(list(DEALS["deal"].history_schema))
         lake.replace(table, made, days=made["processed_date"].unique().to_list())
-        newest.append(made.select("entity_id", "processed_time", "stage", "amount", "owner_id"))
-    arriving = deals(
-        rng, changed, entities, since=micros_of(LAST), until=micros_of(LAST) + 80_000_000_000, is_past=False
-    )
-    merging = _merged(pl.concat(newest), arriving, folder / f"scd2-{versions}") if beside else None
-    del newest
-    lake.append("landing/changes/deal", arriving, token="arriving")
-    watermark = dt.datetime.combine(LAST, dt.time(23), dt.UTC)
-    begin = time.perf_counter()
-    report = build_history(lake, DEAL_MANIFEST, DEALS, "deal", [LAST], watermark=watermark)
-    found = {"ours": time.perf_counter() - begin}
-    assert report.rows[LAST] == changed
-    if merging is not None:
-        found["delta-rs MERGE (SCD2)"] = merging[0]
-        versions_now = lake.scan(table).select(*IDENTITY, *merging[1].columns[1:])
-        assert fingerprint(state_as_of(versions_now, watermark)) == fingerprint(merging[1])
-    return found
+    arriving = [
+        deals(rng, changed, entities, since=micros_of(day), until=micros_of(day) + 80_000_000_000, is_past=False)
+        for day in whole[history_days:]
+    ]
+    merging = _merged(lake.scan(table).collect(), arriving[0].drop("_payload"), path) if beside else None
+    seconds = []
+    for day, rows in zip(whole[history_days:], arriving, strict=True):
+        lake.append("landing/changes/deal", rows, token=f"{day}")
+        watermark = dt.datetime.combine(day, dt.time(23), dt.UTC)
+        fresh = Lake(lake.root)
+        begin = time.perf_counter()
+        report = build_history(fresh, DEAL_MANIFEST, DEALS, "deal", [day], watermark=watermark)
+        seconds.append(time.perf_counter() - begin)
+        assert report.rows[day] == changed
+        if merging is not None and day == whole[history_days]:
+            versions_now = lake.scan(table).select(*IDENTITY, *merging[1].columns[1:])
+            assert fingerprint(state_as_of(versions_now, watermark)) == fingerprint(merging[1])
+    found = {"ours": median(seconds)}
+    return found if merging is None else found | {"delta-rs MERGE (SCD2)": merging[0]}
 
 
 def _merged(versions, arriving, path):
     """The seconds of closing and opening versions by MERGE, and the open ones afterwards."""
-    opened = pl.col("processed_time")
-    ends = opened.shift(-1).over("entity_id")
-    ordered = versions.sort("entity_id", "processed_time", maintain_order=True)
-    scd2 = ordered.with_columns(ends.alias("valid_to")).rename({"processed_time": "valid_from"})
-    write_deltalake(str(path), scd2.to_arrow(compat_level=pl.CompatLevel.oldest()))
-    new = arriving.select("entity_id", pl.col("processed_time").alias("valid_from"), "stage", "amount", "owner_id")
-    both = pl.concat([new.with_columns(key=pl.col("entity_id")), new.with_columns(key=pl.lit(None, pl.String))])
+    ends = pl.col("processed_time").shift(-1).over("entity_id")
+    ordered = versions.sort("entity_id", "processed_time", maintain_order=True).with_columns(ends.alias("valid_to"))
+    write_deltalake(str(path), ordered.to_arrow(compat_level=pl.CompatLevel.oldest()))
+    del versions, ordered
+    both = pl.concat(
+        [arriving.with_columns(key=pl.col("entity_id")), arriving.with_columns(key=pl.lit(None, pl.String))]
+    )
     begin = time.perf_counter()
     (
         DeltaTable(str(path))
@@ -263,11 +287,8 @@ def _merged(versions, arriving, path):
             source_alias="s",
             target_alias="t",
         )
-        .when_matched_update({"valid_to": "s.valid_from"})
-        .when_not_matched_insert(
-            {name: f"s.{name}" for name in ("entity_id", "valid_from", "stage", "amount", "owner_id")},
-            predicate="s.key IS NULL",
-        )
+        .when_matched_update({"valid_to": "s.processed_time"})
+        .when_not_matched_insert({name: f"s.{name}" for name in arriving.columns}, predicate="s.key IS NULL")
         .execute()
     )
     seconds = time.perf_counter() - begin
@@ -276,7 +297,7 @@ def _merged(versions, arriving, path):
 
 
 @click.command()
-@click.option("--count", default=90, show_default=True, help="Days of the shortest history.")
+@click.option("--count", default=120, show_default=True, help="Days of the shortest history.")
 @click.option("--times", default="1,4,16", show_default=True, help="How many times that, each.")
 @click.option("--accounts", default=2_000, show_default=True, help="Accounts.")
 @click.option("--activities", default=1_000, show_default=True, help="Activities a day.")
@@ -294,17 +315,15 @@ def main(only, times, **sizes):
         )
         click.echo("|---|---|---|---|---|---|")
         first = None
-        for factor in map(int, times.split(",")):
-            with tempfile.TemporaryDirectory() as folder:
-                found = days(
-                    sizes["count"] * factor,
-                    Path(folder),
-                    **{name: sizes[name] for name in ("accounts", "activities", "rounds")},
-                )
+        counts = [sizes["count"] * int(factor) for factor in times.split(",")]
+        with tempfile.TemporaryDirectory() as folder:
+            wanted = {name: sizes[name] for name in ("accounts", "activities", "rounds")}
+            measured = days(counts, Path(folder), **wanted)
+        for count, found in measured.items():
             total = found["history"] + found["merges"] + found["timeline"]
             first = first or total
             cells = " | ".join(f"{found[room]:.3f}" for room in ("history", "merges", "current", "timeline"))
-            click.echo(f"| {sizes['count'] * factor} | {cells} | {total / first:.2f} |")
+            click.echo(f"| {count} | {cells} | {total / first:.2f} |")
     if only != "days":
         click.echo("| versions before | who | seconds | times ours |\n|---|---|---|---|")
         for size, beside in ((sizes["versions"] // 16, False), (sizes["versions"], True)):

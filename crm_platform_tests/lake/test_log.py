@@ -1,5 +1,6 @@
 """What logs tell without rows: which days changed, which may hold an id, what a commit said."""
 
+import shutil
 from datetime import date
 
 import polars as pl
@@ -88,3 +89,26 @@ def test_the_newest_commit_that_says_something_is_heard_past_others(lake):
     assert told(lake, TABLE, "claim") == ("two", 3)
     assert told(lake, TABLE, "nothing") is None
     assert told(lake, "history/nobody", "claim") is None
+
+
+def test_a_table_is_opened_once_for_all_who_look_until_somebody_writes(lake):
+    first = lake.look(TABLE)
+    assert lake.look(TABLE) is first
+    assert lake.look(TABLE, first.version()) is first
+    read = lake.scan(TABLE)
+    Lake(lake.root).append(TABLE, rows(THIRD, ("o", "x")), token="others")
+    assert lake.version(TABLE) == 3
+    lake.append(TABLE, rows(THIRD, ("p", "x")), token="own")
+    assert lake.look(TABLE).version() == 4
+    assert first.version() == 2
+    assert read.collect().height == 5
+    assert lake.scan(TABLE).collect().height == 7
+
+
+def test_a_table_that_was_made_anew_under_its_name_is_opened_anew(lake):
+    lake.look(TABLE)
+    shutil.rmtree(lake.uri(TABLE))
+    assert lake.look(TABLE) is None
+    for number in range(3):
+        Lake(lake.root).append(TABLE, rows(FIRST, ("new", "x")), token=f"{number}")
+    assert lake.scan(TABLE).collect()["entity_id"].to_list() == ["new", "new", "new"]
