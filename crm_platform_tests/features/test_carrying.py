@@ -90,3 +90,49 @@ def test_increments_from_closing_states_equal_building_at_once(name, hours):
         assert asked["closing"] < asked["past"] * 0.6
         assert asked["cold"] > 0
     assert (asked["keys"] > 0) == (name not in {"finite", "sums"})
+
+
+def acts(*told):
+    """Full images of one account's activities: id, day of the edit, day on which it took place, whether it is deleted."""
+    return pl.DataFrame(
+        [
+            {
+                "entity_id": name,
+                "event_time": START + edited * DAY,
+                "processed_time": START,
+                "source_position": f"{number}",
+                "is_tombstone": is_gone,
+                "changed_fields": None,
+                "account_id": None if is_gone else "a",
+                "occurred_at": None if is_gone else START + took_place * DAY,
+                "channel": name,
+            }
+            for number, (name, edited, took_place, is_gone) in enumerate(told)
+        ],
+        schema_overrides={
+            "changed_fields": pl.List(pl.String),
+            "event_time": pl.Datetime("us", "UTC"),
+            "processed_time": pl.Datetime("us", "UTC"),
+            "occurred_at": pl.Datetime("us", "UTC"),
+        },
+    )
+
+
+LAST = FeatureView(name="last", entity="account", key="account_id", features=[Last("channel")])
+OLD = [("x", 0, -9, False), ("y", 0, -8, False), ("z", 0, -7, False)]
+
+
+def test_a_third_activity_is_cold_until_both_before_it_are_touched():
+    carried = activities_that_matter(LAST, acts(*OLD), START)
+    assert carried["entity_id"].to_list() == ["y", "z"]
+    for touched, keys in ((["z"], []), (["y", "z"], ["a"]), (["x", "n"], [])):
+        assert keys_at_risk(LAST, carried, pl.Series(touched), START).to_list() == keys
+    assert left_out(carried, pl.Series(["x", "z", "n"])).to_list() == ["x", "n"]
+
+
+def test_a_version_that_becomes_known_later_touches_its_activity_though_it_was_recorded_before():
+    planned = [("y", 3, 0, True), ("z", 4, 0, True)]
+    carried = activities_that_matter(LAST, acts(*OLD, *planned), START)
+    nobody = pl.Series([], dtype=pl.String)
+    assert carried["entity_id"].to_list() == ["y", "y", "z", "z"]
+    assert keys_at_risk(LAST, carried, nobody, START).to_list() == ["a"]
