@@ -61,7 +61,7 @@ def one_by_one(pool: pl.DataFrame, told: list[Told]) -> list[Reconciled]:
             state_as_of(known, when.finished_at),
             when,
             COMPANY,
-            left_out=touched_around(pool.lazy(), when.started_at - RULES.settling_lag, when.finished_at).collect(),
+            left_out=touched_around(known, when.started_at - RULES.settling_lag, when.finished_at).collect(),
             quarantined=NOBODY.select("entity_id"),
             allows=RULES.allows,
         )
