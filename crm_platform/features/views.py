@@ -5,6 +5,7 @@ views the platform offers in `catalogue`.
 """
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -80,15 +81,15 @@ def span_of(window: str | None) -> timedelta | None:
 
 
 @dataclass(frozen=True)
-class Feature:
+class Feature(ABC):
     """One thing that is known of an entity; `column` is what it reads, if anything."""
 
     column: str | None = None
 
     @property
+    @abstractmethod
     def columns(self) -> tuple[str, ...]:
         """The timeline's columns it becomes."""
-        raise NotImplementedError
 
     @property
     def reads(self) -> tuple[str, ...]:
