@@ -82,7 +82,8 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
             passed=result.passed,
             severity=_summary_severity(declared, result, looked_at),
             description=result.summary(),
-            metadata=_told(declared, result, [f for f in result.findings if not f.passed]),
+            metadata=_told(declared, result, [f for f in result.findings if not f.passed])
+            | {"total_rows": result.total},
         )
 
     return check
@@ -114,7 +115,7 @@ def _told(declared: Declared, result: CheckResult, findings: Sequence[Finding]) 
     """What an evaluation carries: counts, examples, the remedy and the runbook's section."""
     told: dict[str, Any] = {
         "failing_rows": sum(f.failing for f in findings),
-        "total_rows": sum(f.total for f in findings) if findings else result.total,
+        "total_rows": sum(f.total for f in findings),
         "runbook": dg.MetadataValue.text(f"{RUNBOOK}#{declared.name}"),
     }
     examples = [f.examples for f in findings if f.examples is not None and not f.examples.is_empty()]

@@ -128,6 +128,7 @@ def build_features(
     commit = lake.replace(table, stored, days=written, metadata=told | (claim.said() if claim else {}))
     if commit is None and claim is not None:
         claim_anew(lake, table, claim)
+    inputs.prepare(open_days[-1])
     tell(f"{table}: {stored.height} steps, {'committed' if commit else 'unchanged'}")
     counted = dict(stored.group_by("known_date").len().iter_rows())
     return BuildReport(

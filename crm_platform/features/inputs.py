@@ -78,6 +78,14 @@ class Inputs:
             closing=closing,
         )
 
+    def prepare(self, day: date) -> None:
+        """Makes what an increment of a day carries in, where it is not there yet."""
+        activity = self.view.activity
+        carried_merges(self.lake, self.versions["history/merges"]).prepare(day)
+        carried_versions(self.lake, self.contracts[self.view.entity], self._version(self.view.entity)).prepare(day)
+        if activity is not None:
+            self._carried_activities(activity).prepare(day)
+
     def first_day(self) -> date | None:
         """The first day with a version of the entity or its activities, or a merge."""
         found = {day for table in self.versions for day in self.lake.days(table)}

@@ -58,10 +58,19 @@ class Carried:
     def since(self, moment: datetime, until: date) -> pl.LazyFrame:
         """Rows that give every state from a moment on as all rows that were recorded by a day do."""
         month = moment.date().replace(day=1)
-        days = [] if self.version is None else self.lake.days(self.table, self.version)
-        if not any(isinstance(day, date) and day < month for day in days):
+        if not self._begins_before(month):
             return self.whole(until)
         return self._from(month, self._closing(month), pl.col("processed_date") <= until)
+
+    def prepare(self, day: date) -> None:
+        """Makes the closing state that an increment of this day reads, so that none has to be made on an equal run."""
+        month = day.replace(day=1)
+        if self._begins_before(month):
+            self._closing(month)
+
+    def _begins_before(self, day: date) -> bool:
+        days = [] if self.version is None else self.lake.days(self.table, self.version)
+        return any(isinstance(one, date) and one < day for one in days)
 
     def _closing(self, day: date) -> pl.DataFrame:
         """The closing state at the start of a day, made if need be."""

@@ -82,6 +82,14 @@ def test_the_tables_columns_are_the_envelope_the_features_and_the_day(lake):
     ]
 
 
+def test_building_the_last_day_again_finds_all_it_carries_in_and_writes_no_table(lake):
+    build(lake)
+    found = {table: lake.version(table) for table in lake.tables()}
+    assert "state/features/lead" in found
+    build(lake, LAST)
+    assert {table: lake.version(table) for table in lake.tables()} == found
+
+
 def test_building_again_commits_nothing(lake):
     build(lake)
     assert build(lake).commit is None
