@@ -53,6 +53,18 @@ def left_out(carried: pl.DataFrame, touched: pl.Series) -> pl.Series:
     return touched.filter(~touched.is_in(carried["entity_id"].unique().implode()))
 
 
+def still_open(since: pl.DataFrame, day: datetime, moment: datetime) -> pl.Series:
+    """The activities of which older versions may show after a moment, going by those recorded since a day alone.
+
+    A full image that is dated since the day, and known before the moment, hides for good whatever was known before the
+    day: nothing older of such an activity has to be looked up.
+    """
+    is_whole = pl.col("changed_fields").is_null() & ~pl.col("is_tombstone").fill_null(value=False)
+    known = pl.max_horizontal(TIMES) < pl.lit(moment, UTC_US)
+    hidden = since.filter(is_whole, known, pl.col("event_time") >= pl.lit(day, UTC_US))["entity_id"].unique()
+    return since.filter(~pl.col("entity_id").is_in(hidden.implode()))["entity_id"].unique()
+
+
 def keys_at_risk(view: FeatureView, carried: pl.DataFrame, touched: pl.Series, as_of: datetime) -> pl.Series:
     """The keys of which something that was not carried may show, since all that comes before it was touched.
 

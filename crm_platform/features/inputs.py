@@ -12,7 +12,7 @@ from datetime import date, datetime
 import polars as pl
 
 from crm_platform.contracts import MERGES, UTC_US, Contract
-from crm_platform.features.carrying import activities_that_matter, keys_at_risk, left_out
+from crm_platform.features.carrying import activities_that_matter, keys_at_risk, left_out, still_open
 from crm_platform.features.catalogue import BoundView
 from crm_platform.features.recipes import code_of
 from crm_platform.features.timelines import build_timeline
@@ -20,7 +20,7 @@ from crm_platform.history.carried import Carried, carried_merges, carried_versio
 from crm_platform.history.claims import Claim, first_change
 from crm_platform.history.registers import TIMES
 from crm_platform.history.windows import JUST_AFTER, ONE_DAY
-from crm_platform.lake import Lake, days_that_may_hold
+from crm_platform.lake import Lake
 
 VERSION = ("entity_id", "event_time", "processed_time", "source_position", "is_tombstone", "changed_fields")
 """What the kernel needs of a version beside the fields it carries."""
@@ -84,6 +84,7 @@ class Inputs:
         carried_merges(self.lake, self.versions["history/merges"]).prepare(day)
         carried_versions(self.lake, self.contracts[self.view.entity], self._version(self.view.entity)).prepare(day)
         if activity is not None:
+            carried_versions(self.lake, self.contracts[activity], self._version(activity)).prepare(day)
             self._carried_activities(activity).prepare(day)
 
     def first_day(self) -> date | None:
@@ -118,13 +119,18 @@ class Inputs:
         contract, version, view = self.contracts[name], self._version(name), self.view.view
         plain = carried_versions(self.lake, contract, version)
 
-        def besides(closing: pl.DataFrame, since: pl.DataFrame, day: date) -> pl.DataFrame | None:
-            as_of = midnight(day) - JUST_AFTER
-            touched = since["entity_id"].unique()
-            keys = keys_at_risk(view, closing, touched, as_of)
-            named = self._ids_of_keys(name, plain.schema, keys, day)
-            ids = left_out(closing, pl.concat([touched, named]).unique())
-            return self._rows_where(name, plain.schema, "entity_id", ids, day)
+        def besides(closing: pl.DataFrame, since: pl.DataFrame, day: date, moment: datetime) -> pl.DataFrame | None:
+            asked = left_out(closing, still_open(since, midnight(day), moment))
+            keys = keys_at_risk(view, closing, since["entity_id"].unique(), midnight(day) - JUST_AFTER)
+            if asked.is_empty() and keys.is_empty():
+                return None
+            everything = plain.closing(day)
+            named = pl.Series("entity_id", [], asked.dtype)
+            if len(keys):
+                of_keys = everything.filter(pl.col(str(view.key)).is_in(keys.implode()))
+                named = left_out(closing, of_keys.select("entity_id").collect()["entity_id"].unique())
+            wanted = pl.concat([asked, named]).unique()
+            return everything.filter(pl.col("entity_id").is_in(wanted.implode())).collect()
 
         return Carried(
             lake=self.lake,
@@ -136,22 +142,6 @@ class Inputs:
             matters=lambda rows, as_of: activities_that_matter(view, rows, as_of),
             besides=besides,
         )
-
-    def _ids_of_keys(self, name: str, schema: pl.Schema, keys: pl.Series, before: date) -> pl.Series:
-        key = str(self.view.view.key)
-        named = self._rows_where(
-            name, pl.Schema({"entity_id": schema["entity_id"], key: schema[key]}), key, keys, before
-        )
-        return named["entity_id"].unique()
-
-    def _rows_where(self, name: str, schema: pl.Schema, column: str, values: pl.Series, before: date) -> pl.DataFrame:
-        """The rows recorded before a day of which a column has one of the values."""
-        table, version = f"history/{name}", self._version(name)
-        days = [day for day in days_that_may_hold(self.lake, table, column, values, version) if day < before]
-        if not days:
-            return pl.DataFrame(schema=schema)
-        rows = self.lake.scan(table, days=days, schema=schema, version=version)
-        return rows.filter(pl.col(column).is_in(values.implode())).collect()
 
     def _objects(self) -> list[str]:
         return list(dict.fromkeys([self.view.entity, *([self.view.activity] if self.view.activity else [])]))

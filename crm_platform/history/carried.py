@@ -15,14 +15,14 @@ import polars as pl
 from crm_platform.contracts import MERGES, Contract
 from crm_platform.history.living import living, living_links
 from crm_platform.history.versions import IDENTITY
-from crm_platform.lake import Lake, changed_days, differing
+from crm_platform.lake import Lake, changed_days, differing, files_digest
 
 JUST_BEFORE = timedelta(microseconds=-1)
 
 Frame = pl.DataFrame | pl.LazyFrame
 
 
-def none_besides(_closing: pl.DataFrame, _since: pl.DataFrame, _day: date) -> pl.DataFrame | None:
+def none_besides(_closing: pl.DataFrame, _since: pl.DataFrame, _day: date, _moment: datetime) -> pl.DataFrame | None:
     """Nothing that was left out of a closing state is asked for later."""
     return None
 
@@ -39,7 +39,8 @@ class Carried:
         state: Where closing states are kept.
         rules: What decides what a closing state holds; one made by others is passed over.
         matters: Which rows still matter after a moment.
-        besides: Of a closing state, the rows since, and its day: what was left out of the former and is asked for now.
+        besides: Of a closing state, the rows since, its day, and the moment from which on states are asked for: what was
+            left out of the first and is asked for now.
     """
 
     lake: Lake
@@ -49,7 +50,7 @@ class Carried:
     state: str
     rules: str
     matters: Callable[[Frame, datetime], pl.DataFrame]
-    besides: Callable[[pl.DataFrame, pl.DataFrame, date], pl.DataFrame | None] = none_besides
+    besides: Callable[[pl.DataFrame, pl.DataFrame, date, datetime], pl.DataFrame | None] = none_besides
 
     def whole(self, until: date) -> pl.LazyFrame:
         """All rows that were recorded by a day."""
@@ -60,42 +61,41 @@ class Carried:
         month = moment.date().replace(day=1)
         if not self._begins_before(month):
             return self.whole(until)
-        return self._from(month, self._closing(month), pl.col("processed_date") <= until)
+        return self._from(month, pl.col("processed_date") <= until, moment)
 
     def prepare(self, day: date) -> None:
         """Makes the closing state that an increment of this day reads, so that none has to be made on an equal run."""
         month = day.replace(day=1)
         if self._begins_before(month):
-            self._closing(month)
+            self.closing(month)
+
+    def closing(self, day: date) -> pl.LazyFrame:
+        """The closing state at the start of a day, made if need be: sorted by entity, so that few are found quickly."""
+        made = [held for held in self.lake.days(self.state) if isinstance(held, date) and held <= day]
+        valid = next((held for held in reversed(made) if self._is_valid(held)), None)
+        if valid != day:
+            earlier = pl.col("processed_date") < day
+            rows = self._rows(earlier) if valid is None else self._from(valid, earlier, midnight(day))
+            found = self.matters(rows, midnight(day) + JUST_BEFORE).select(list(self.schema))
+            files = files_digest(self.lake, self.table, self.version, day)
+            facts = json.dumps({"rules": self.rules, "version": self.version, "files": files})
+            stored = found.with_columns(pl.lit(day).alias("state_date"), pl.lit(facts).alias("built_from"))
+            self.lake.replace(self.state, stored, days=[day])
+        return self.lake.scan(self.state, days=[day], schema=self.schema)
 
     def _begins_before(self, day: date) -> bool:
         days = [] if self.version is None else self.lake.days(self.table, self.version)
         return any(isinstance(one, date) and one < day for one in days)
 
-    def _closing(self, day: date) -> pl.DataFrame:
-        """The closing state at the start of a day, made if need be."""
-        made = [held for held in self.lake.days(self.state) if isinstance(held, date) and held <= day]
-        for held in reversed(made):
-            if self._is_valid(held):
-                if held == day:
-                    return self._kept(held)
-                before = self._from(held, self._kept(held), pl.col("processed_date") < day)
-                break
-        else:
-            before = self._rows(pl.col("processed_date") < day)
-        found = self.matters(before, midnight(day) + JUST_BEFORE).select(list(self.schema))
-        facts = json.dumps({"rules": self.rules, "version": self.version})
-        stored = found.with_columns(pl.lit(day).alias("state_date"), pl.lit(facts).alias("built_from"))
-        self.lake.replace(self.state, stored, days=[day])
-        return found
-
-    def _from(self, day: date, closing: pl.DataFrame, recorded: pl.Expr) -> pl.LazyFrame:
+    def _from(self, day: date, recorded: pl.Expr, moment: datetime) -> pl.LazyFrame:
+        """The closing state of a day, the rows recorded since, and what is asked for besides."""
+        closing = self.closing(day)
         since = self._rows((pl.col("processed_date") >= day) & recorded)
         if self.besides is none_besides:
-            return pl.concat([closing.lazy(), since])
-        newer = since.collect()
-        more = self.besides(closing, newer, day)
-        return pl.concat([closing, newer, *([] if more is None else [more.select(list(self.schema))])]).lazy()
+            return pl.concat([closing, since])
+        kept, newer = pl.collect_all([closing, since])
+        more = self.besides(kept, newer, day, moment)
+        return pl.concat([kept, newer, *([] if more is None else [more.select(list(self.schema))])]).lazy()
 
     def _is_valid(self, day: date) -> bool:
         """Whether a closing state was made by these rules, of days that are still what they were."""
@@ -103,15 +103,14 @@ class Carried:
         facts = json.loads(told.item())
         if facts["rules"] != self.rules:
             return False
+        if facts["files"] == files_digest(self.lake, self.table, self.version, day):
+            return True
         days = changed_days(self.lake, self.table, facts["version"], self.version)
         earlier = None if days is None else [one for one in days if one < day]
         if not earlier:
             return earlier is not None
         found = differing(self.lake, self.table, (facts["version"], self.version), earlier, self.schema)
         return found is not None and found.is_empty()
-
-    def _kept(self, day: date) -> pl.DataFrame:
-        return self.lake.scan(self.state, days=[day], schema=self.schema).collect()
 
     def _rows(self, recorded: pl.Expr) -> pl.LazyFrame:
         if self.version is None:

@@ -160,7 +160,7 @@ def compared(
     for one in told:
         when, rows = one.snapshot, one.rows.filter(mine)
         own = (pl.col("source_position") == OBSERVED) & (pl.col("processed_time") == when.finished_at)
-        changes = suspicious.filter(~own, pl.col("processed_time") <= when.finished_at)
+        changes = suspicious.filter(~own)
         found = reconcile(
             rows,
             state_as_of(suspicious.lazy().filter(pl.col("processed_time") <= when.finished_at), when.finished_at),
@@ -194,11 +194,13 @@ def chunks(told: Iterable[Told], rows: int = CHUNK_ROWS) -> Iterator[list[Told]]
 def touched_around(versions: pl.LazyFrame, since: datetime, until: datetime) -> pl.LazyFrame:
     """The entities with a version that happened or was recorded in `[since, until]`: a snapshot proves nothing of them.
 
+    What was recorded after `until` is left aside, whatever its date: nobody knew of it, and the past would change with it.
+
     Returns:
         entity_id, once each.
     """
     inside = pl.any_horizontal(pl.col(axis).is_between(since, until) for axis in ("event_time", "processed_time"))
-    return versions.filter(inside).select("entity_id").unique()
+    return versions.filter(inside, pl.col("processed_time") <= until).select("entity_id").unique()
 
 
 def looks_back_to(told: Sequence[Told], rules: Rules) -> datetime:

@@ -7,7 +7,7 @@ from crm_platform.lake.audit import audit, audit_log
 from crm_platform.lake.commit import Commit
 from crm_platform.lake.content import fingerprint
 from crm_platform.lake.gate import Red, first_red_day, hold, red_days, red_partitions, release
-from crm_platform.lake.log import changed_days, days_that_may_hold, differing, note, told
+from crm_platform.lake.log import changed_days, differing, files_digest, note, told
 from crm_platform.lake.maintenance import MaintenanceReport, compact, maintain, vacuum
 from crm_platform.lake.query import connect, query
 from crm_platform.lake.reading import Part
@@ -26,8 +26,8 @@ __all__ = [
     "changed_days",
     "compact",
     "connect",
-    "days_that_may_hold",
     "differing",
+    "files_digest",
     "fingerprint",
     "first_red_day",
     "hold",

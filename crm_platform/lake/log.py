@@ -1,8 +1,9 @@
-"""What the log of a table tells without its rows: which partitions changed, what may lie where, what a commit claimed.
+"""What the log of a table tells without its rows: which partitions changed, and what a commit claimed.
 
 Reads logs, and rows only of partitions that changed between two versions. What follows from a change is decided above.
 """
 
+import hashlib
 from collections.abc import Mapping
 from datetime import date
 
@@ -15,9 +16,6 @@ from crm_platform.lake.store import Lake
 
 RECENT = 20
 """How many commits are looked through before the whole log is."""
-
-WHOLE = 16
-"""So many letters of a bound are kept whole by every writer's statistics."""
 
 
 def told(lake: Tables, table: str, name: str) -> tuple[str, int] | None:
@@ -78,7 +76,8 @@ def changed_days(lake: Tables, table: str, since: int | None, until: int | None)
         before, after = _files(lake, table, since), _files(lake, table, until)
     except TableUnreadableError:
         return None
-    return sorted({day for _, day in before ^ after})
+    either = pl.concat([before, after]).unique(keep="none")
+    return either["day"].unique().sort().to_list()
 
 
 def differing(
@@ -119,37 +118,16 @@ def differing(
         return None
 
 
-def days_that_may_hold(lake: Tables, table: str, column: str, values: pl.Series, version: int | None) -> list[date]:
-    """The days with a file whose least and greatest value of a column leave room for one of the values.
+def files_digest(lake: Tables, table: str, version: int | None, before: date) -> str:
+    """What stands for the files of all days before one: while it is the same, so are their rows."""
+    files = _files(lake, table, version).filter(pl.col("day") < before)
+    return hashlib.sha256("\n".join(files["path"].sort()).encode()).hexdigest()
 
-    Args:
-        lake: The lake.
-        table: A table that is partitioned by day.
-        column: The column; the log keeps its bounds in every file.
-        values: What is looked for.
-        version: Which version of the table; None for none: no days.
-    """
-    opened = None if version is None else lake.look(table, version)
-    wanted = values.drop_nulls().unique().sort()
-    if opened is None or wanted.is_empty():
-        return []
-    files = pl.DataFrame(opened.get_add_actions(flatten=True))
+
+def _files(lake: Tables, table: str, version: int | None) -> pl.DataFrame:
+    """Path and day of every file of a version."""
+    facts = pl.DataFrame() if version is None else lake.file_facts(table, version)
     day = f"partition.{partition_of(table)}"
-    if f"min.{column}" not in files.columns:
-        return files[day].unique().sort().to_list()
-    bounds = files.select(day, pl.col(f"min.{column}").alias("low"), pl.col(f"max.{column}").alias("high"))
-    first = wanted.search_sorted(bounds["low"].fill_null(wanted[0]), "left")
-    at_most = pl.select(pl.lit(wanted).gather(pl.lit(first.clip(upper_bound=len(wanted) - 1)))).to_series()
-    if at_most.dtype == pl.String:
-        at_most = at_most.str.slice(0, WHOLE)
-    fits = (first < len(wanted)) & (at_most <= bounds["high"]).fill_null(value=True)
-    return bounds.filter(fits)[day].unique().sort().to_list()
-
-
-def _files(lake: Tables, table: str, version: int | None) -> set[tuple[str, date]]:
-    opened = None if version is None else lake.look(table, version)
-    if opened is None:
-        return set()
-    actions = pl.DataFrame(opened.get_add_actions(flatten=True))
-    day = f"partition.{partition_of(table)}"
-    return set(actions.select("path", day).iter_rows()) if day in actions.columns else set()
+    if day not in facts.columns:
+        return pl.DataFrame(schema={"path": pl.String, "day": pl.Date})
+    return facts.select("path", pl.col(day).alias("day"))

@@ -47,6 +47,7 @@ class Tables:
         self.storage_options = dict(storage_options) if storage_options else None
         self.metadata = dict(metadata or {})
         self._held: dict[tuple[str, int], tuple[Stamp, DeltaTable]] = {}
+        self._files: dict[tuple[str, int], tuple[Stamp, pl.DataFrame]] = {}
         self._newest: dict[str, int] = {}
 
     def __repr__(self) -> str:
@@ -114,20 +115,14 @@ class Tables:
 
     def days(self, table: str, version: int | None = None) -> list[Part]:
         """The partitions that hold rows, sorted; read from the log, of the newest version or an older one."""
-        opened = self.look(table, version)
-        if opened is None:
-            return []
         name = f"partition.{partition_of(table)}"
-        actions = pl.DataFrame(opened.get_add_actions(flatten=True))
+        actions = self.file_facts(table, version)
         return actions.get_column(name).unique().sort().to_list() if name in actions.columns else []
 
     def rows_by_day(self, table: str) -> dict[Part, int]:
         """How many rows every partition holds; read from the log."""
-        opened = self.look(table)
-        if opened is None:
-            return {}
         name = f"partition.{partition_of(table)}"
-        actions = pl.DataFrame(opened.get_add_actions(flatten=True))
+        actions = self.file_facts(table)
         if name not in actions.columns:
             return {}
         return dict(actions.group_by(name).agg(pl.col("num_records").sum()).sort(name).iter_rows())
@@ -186,6 +181,22 @@ class Tables:
         if opened is not None:
             self.hold(table, opened, is_newest=version is None)
         return opened
+
+    def file_facts(self, table: str, version: int | None = None) -> pl.DataFrame:
+        """What the log says of every file of a version: path, partition, rows, bounds; no column if there is no table."""
+        opened = self.look(table, version)
+        if opened is None:
+            return pl.DataFrame()
+        at = opened.version()
+        stamp, known = self._stamp(table, at), self._files.get((table, at))
+        if known is not None and known[0] == stamp:
+            return known[1]
+        facts = pl.DataFrame(opened.get_add_actions(flatten=True))
+        if stamp is not None:
+            if len(self._files) >= HELD:
+                self._files.pop(next(iter(self._files)), None)
+            self._files[table, at] = stamp, facts
+        return facts
 
     def hold(self, table: str, opened: DeltaTable, *, is_newest: bool) -> None:
         """Keeps an opened table that nobody will write through any more, for those who look."""

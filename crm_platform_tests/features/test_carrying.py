@@ -18,7 +18,7 @@ from crm_platform.features import (
     Sum,
     build_timeline,
 )
-from crm_platform.features.carrying import activities_that_matter, keys_at_risk, left_out
+from crm_platform.features.carrying import activities_that_matter, keys_at_risk, left_out, still_open
 from crm_platform.history.living import living, living_links
 from crm_platform_tests.features.brute_force import MICROSECOND
 from crm_platform_tests.features.histories import START, frames, lives
@@ -40,12 +40,13 @@ def recorded(rows, until, since=None):
     return rows.filter(inside if since is None else inside & (pl.col("processed_time") >= since))
 
 
-def carried_in(view, activities, moment, until, asked):
+def carried_in(view, activities, moment, window, asked):
     """What a closing state at a moment, the rows since, and looking up what is asked for come to."""
-    past, since = recorded(activities, moment), recorded(activities, until, moment)
+    past, since = recorded(activities, moment), recorded(activities, window[1], moment)
     closing = activities_that_matter(view, past, moment - MICROSECOND)
     touched = since["entity_id"].unique()
-    cold, keys = left_out(closing, touched), keys_at_risk(view, closing, touched, moment - MICROSECOND)
+    cold = left_out(closing, still_open(since, moment, window[0]))
+    keys = keys_at_risk(view, closing, touched, moment - MICROSECOND)
     named = past.filter(pl.col(view.key).is_in(keys.implode()))["entity_id"]
     looked_up = past.filter(pl.col("entity_id").is_in(pl.concat([cold, named]).implode()))
     asked["closing"] += closing.height
@@ -76,7 +77,7 @@ def test_increments_from_closing_states_equal_building_at_once(name, hours):
         state = since - n % 4 * width
         steps = build_timeline(
             view,
-            carried_in(view, activities, state, since + width, asked),
+            carried_in(view, activities, state, (since, since + width), asked),
             living_links(merges, since - MICROSECOND),
             versions=living(versions, since - MICROSECOND, ["stage"]),
             since=since,

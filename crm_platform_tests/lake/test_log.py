@@ -1,4 +1,4 @@
-"""What logs tell without rows: which days changed, which may hold an id, what a commit said."""
+"""What logs tell without rows: which days changed, in which rows, what a commit said."""
 
 import shutil
 from datetime import date
@@ -6,7 +6,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from crm_platform.lake import Lake, changed_days, compact, days_that_may_hold, differing, note, told
+from crm_platform.lake import Lake, changed_days, compact, differing, files_digest, note, told
 
 FIRST, SECOND, THIRD = date(2026, 3, 1), date(2026, 3, 2), date(2026, 3, 3)
 TABLE = "history/account"
@@ -62,21 +62,11 @@ def test_versions_whose_files_are_gone_cannot_be_compared(lake):
     assert differing(lake, TABLE, (0, 1), [SECOND], SCHEMA) is None
 
 
-@pytest.mark.parametrize(
-    ("ids", "days"),
-    [
-        (["a"], [FIRST]),
-        (["b"], [FIRST]),
-        (["d", "l"], []),
-        (["d", "n"], [SECOND, THIRD]),
-        (["c", "z"], [FIRST, SECOND]),
-        (["zz", None], []),
-        ([], []),
-        (["m" * 80], [SECOND]),
-    ],
-)
-def test_only_days_whose_bounds_leave_room_for_an_id_may_hold_it(lake, ids, days):
-    assert days_that_may_hold(lake, TABLE, "entity_id", pl.Series(ids, dtype=pl.String), lake.version(TABLE)) == days
+def test_the_digest_of_days_is_the_same_until_one_of_their_files_changes(lake):
+    before = files_digest(lake, TABLE, 1, THIRD)
+    assert files_digest(lake, TABLE, 2, THIRD) == before
+    assert files_digest(lake, TABLE, 0, THIRD) != before
+    assert files_digest(lake, TABLE, 0, SECOND) == files_digest(lake, TABLE, 1, SECOND)
 
 
 def test_the_newest_commit_that_says_something_is_heard_past_others(lake):
