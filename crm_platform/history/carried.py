@@ -103,7 +103,7 @@ class Carried:
         facts = json.loads(told.item())
         if facts["rules"] != self.rules:
             return False
-        if facts["files"] == files_digest(self.lake, self.table, self.version, day):
+        if facts.get("files") == files_digest(self.lake, self.table, self.version, day):
             return True
         days = changed_days(self.lake, self.table, facts["version"], self.version)
         earlier = None if days is None else [one for one in days if one < day]
