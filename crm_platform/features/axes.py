@@ -88,11 +88,6 @@ def distinct_pairs(entity: Ints, moment: Ints) -> tuple[Ints, Ints]:
     return entity[kept], moment[kept]
 
 
-def stable_order(values: Ints) -> Ints:
-    """The rows in the order of their values (none negative), equal ones as they stood."""
-    return grouped(values)[1]
-
-
 def grouped(values: Ints) -> tuple[Ints, Ints]:
     """Values (none negative) in their order, and the row of each, equal ones as they stood.
 
