@@ -9,10 +9,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from crm_platform.features.axes import Axis, distinct_pairs, fit, is_new, order_by
+from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.segments import Contributions
 from crm_platform.history.codes import Flags, Ints
-from crm_platform.history.registers import FOREVER
+from crm_platform.history.orders import fit, is_new, order_by
+from crm_platform.history.walks import FOREVER
 
 Pairs = tuple[Ints, Ints]
 """Entities and moments side by side."""

@@ -14,7 +14,8 @@ from crm_platform.contracts import UTC_US
 from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.views import Attribute
 from crm_platform.history.codes import Codes, Flags, Ints, positions
-from crm_platform.history.registers import BEGINNING, FOREVER, Steps
+from crm_platform.history.registers import BEGINNING, Steps
+from crm_platform.history.walks import FOREVER
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,11 @@ import numpy as np
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.features.axes import Axis, order_by
+from crm_platform.features.axes import Axis
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.windows import MICROSECOND
 from crm_platform.history.codes import ABSENT, Codes, Ints, positions
+from crm_platform.history.orders import order_by
 from crm_platform.history.registers import BEGINNING, VersionsError
 
 Timeline = pl.DataFrame | pl.LazyFrame

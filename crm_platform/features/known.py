@@ -33,7 +33,8 @@ from crm_platform.features.views import FeatureView
 from crm_platform.features.windows import Windows, micros, spans_of
 from crm_platform.history.codes import Codes, Flags, Ints
 from crm_platform.history.links import roots_of
-from crm_platform.history.registers import FOREVER, VERSION_ORDER, steps_of
+from crm_platform.history.registers import VERSION_ORDER, steps_of
+from crm_platform.history.walks import FOREVER
 
 CHUNK = 250_000
 """How many contributions and steps one thread works on at once, about: what bounds memory."""
@@ -242,7 +243,7 @@ def known_of(view: FeatureView, inputs: Inputs, since: int | None = None, *, ask
         raise TimelineError.inactive(view)
     acted = None
     if activities is not None and view.key is not None:
-        acted = activity_steps(activities, view.key, view.time, view.reads)
+        acted = activity_steps(activities, view.key, view.time, view.reads, is_named=view.asks_for_order)
     named = None if acted is None else acted.rows[str(view.key)]
     id_type = (
         named.dtype

@@ -6,12 +6,12 @@ The moments asked about take the place of the steps; everything else is what `kn
 import numpy as np
 import polars as pl
 
-from crm_platform.features.axes import order_by
 from crm_platform.features.known import known_of
 from crm_platform.features.portions import Frame, Inputs
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.views import FeatureView
 from crm_platform.history.codes import ABSENT
+from crm_platform.history.orders import order_by
 
 
 def features_at(

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from crm_platform.features.axes import is_new
 from crm_platform.features.columns import Columns
 from crm_platform.features.segments import Contributions
 from crm_platform.history.codes import Flags, Ints
+from crm_platform.history.orders import is_new
 
 
 @dataclass(frozen=True)

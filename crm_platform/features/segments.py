@@ -10,16 +10,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import polars as pl
 
-from crm_platform.features.axes import grouped, is_new
 from crm_platform.history.codes import Codes, Flags, Ints
-from crm_platform.history.registers import (
-    FOREVER,
-    TIMES,
-    Steps,
-    check_times,
-    steps_of,
-    writes_field,
-)
+from crm_platform.history.orders import grouped, is_new
+from crm_platform.history.registers import TIMES, Steps, check_times, steps_of, writes_field
+from crm_platform.history.walks import FOREVER
 
 
 @dataclass(frozen=True)
@@ -83,6 +77,23 @@ class Contributions:
 
 
 @dataclass(frozen=True)
+class Pieces:
+    """Rows among others that contribute from and until other moments than their step does (µs); `which` rises."""
+
+    which: Ints
+    since: Ints
+    until: Ints
+
+    def moved(self, order: Ints) -> "Pieces":
+        """The same, after all rows were put in another order."""
+        is_piece = np.zeros(len(order), dtype=np.bool_)
+        is_piece[self.which] = True
+        which = np.flatnonzero(is_piece[order])
+        piece = np.searchsorted(self.which, order[which])
+        return Pieces(which, self.since[piece], self.until[piece])
+
+
+@dataclass(frozen=True)
 class Segments:
     """All contributions, sorted by (entity, activity, since), as references to steps: little to keep, gathered when used.
 
@@ -92,7 +103,7 @@ class Segments:
         reads: The columns that features read.
         entity: To whom each contributes (a code).
         step: Which step it is.
-        cut: From when and until when it contributes, where merges cut steps into pieces.
+        cut: Those of them that are pieces of steps, cut by merges; None for none.
     """
 
     steps: Steps | None
@@ -100,7 +111,7 @@ class Segments:
     reads: Sequence[str]
     entity: Ints
     step: Ints
-    cut: tuple[Ints, Ints] | None = None
+    cut: Pieces | None = None
 
     @classmethod
     def none(cls) -> "Segments":
@@ -128,7 +139,11 @@ class Segments:
                 **{f"winner {name}": self.steps.winners[name] for name in self.reads},
             }
             taken = _each_once(arrays, step)
-        since, until = (one[here] for one in self.cut) if self.cut else (self.steps.since[step], self.steps.until[step])
+        since, until = self.steps.since[step], self.steps.until[step]
+        if self.cut:
+            which = self.cut.which
+            pieces = slice(*np.searchsorted(which, [first, last]))
+            since[which[pieces] - first], until[which[pieces] - first] = self.cut.since[pieces], self.cut.until[pieces]
         return Contributions(
             rows=self.steps.rows,
             entity=self.entity[here] - low,
@@ -141,14 +156,16 @@ class Segments:
         )
 
 
-def activity_steps(activities: pl.DataFrame | pl.LazyFrame, key: str, time: str, reads: Sequence[str]) -> Steps:
-    """Walks the registers of activities that a view needs.
+def activity_steps(
+    activities: pl.DataFrame | pl.LazyFrame, key: str, time: str, reads: Sequence[str], *, is_named: bool
+) -> Steps:
+    """Walks the registers of activities that a view needs; with their ids and positions, if somebody asks for them.
 
     Raises:
         VersionsError: A column is missing, or a time is none.
     """
     check_times(activities.lazy().collect_schema(), "activities", (*TIMES, time))
-    return steps_of(activities, list(dict.fromkeys([key, time, *reads])), "activities")
+    return steps_of(activities, list(dict.fromkeys([key, time, *reads])), "activities", is_named=is_named)
 
 
 def named_by(rows: pl.DataFrame, key: str, owner: Ints, entities: int) -> Ints:
@@ -162,8 +179,10 @@ def named_by(rows: pl.DataFrame, key: str, owner: Ints, entities: int) -> Ints:
     """
     names = rows.select(writes_field(key)).to_series().to_numpy() & (owner >= 0)
     known = rows.select(pl.max_horizontal(TIMES)).to_series().to_physical().to_numpy()
+    if not names.all():
+        owner, known = owner[names], known[names]
     first = np.full(entities, FOREVER, dtype=np.int64)
-    np.minimum.at(first, owner[names], known[names])
+    np.minimum.at(first, owner, known)
     return first
 
 
@@ -195,9 +214,9 @@ def segments_of(
         return Segments(steps, moment, reads, entity, order if segment is None else segment[order])
     if segment is None:
         segment = np.arange(len(entity))
-    segment, entity, since, until = _cut(segment, entity, steps.since[segment], steps.until[segment], roots)
-    order = np.lexsort((since, steps.entity[segment], entity))
-    return Segments(steps, moment, reads, entity[order], segment[order], (since[order], until[order]))
+    segment, entity, cut = _cut(segment, entity, steps, roots)
+    entity, order = grouped(entity)
+    return Segments(steps, moment, reads, entity, segment[order], cut.moved(order))
 
 
 def news_of(known: Contributions, span: int | None) -> tuple[Ints, Ints]:
@@ -253,11 +272,22 @@ def coded(pieces: pl.DataFrame, codes: Codes) -> pl.DataFrame:
     )
 
 
-def _cut(segment: Ints, entity: Ints, since: Ints, until: Ints, pieces: pl.DataFrame) -> tuple[Ints, Ints, Ints, Ints]:
-    """Replaces each stretch of a merged entity by one for every root it has meanwhile."""
-    merged = np.isin(entity, pieces["loser"].unique().to_numpy())
+def _cut(segment: Ints, entity: Ints, steps: Steps, pieces: pl.DataFrame) -> tuple[Ints, Ints, Pieces]:
+    """Replaces, in the order of steps, each stretch of a merged entity by one for every root it has meanwhile.
+
+    Args:
+        segment: The steps that contribute, rising.
+        entity: To whom, before any merge.
+        steps: All steps.
+        pieces: The roots of merged entities, as codes: loser, from, to, root.
+    """
+    losers = pieces["loser"].to_numpy()
+    is_loser = np.zeros(max(entity.max(initial=0), losers.max(initial=0)) + 1, dtype=np.bool_)
+    is_loser[losers] = True
+    merged = is_loser[entity]
+    moved = segment[merged]
     of_losers = pl.DataFrame(
-        {"segment": segment[merged], "loser": entity[merged], "since": since[merged], "until": until[merged]}
+        {"segment": moved, "loser": entity[merged], "since": steps.since[moved], "until": steps.until[moved]}
     )
     cut = (
         of_losers.lazy()
@@ -266,9 +296,15 @@ def _cut(segment: Ints, entity: Ints, since: Ints, until: Ints, pieces: pl.DataF
             pl.max_horizontal("since", "from").alias("since"), pl.min_horizontal("until", "to").alias("until")
         )
         .filter(pl.col("since") < pl.col("until"))
-        .select("segment", "root", "since", "until")
+        .sort("segment", "since")
         .collect()
     )
-    whole = (segment[~merged], entity[~merged], since[~merged], until[~merged])
-    joined = [np.concatenate([kept, made.to_numpy()]) for kept, made in zip(whole, cut.get_columns(), strict=True)]
-    return joined[0], joined[1], joined[2], joined[3]
+    whole = segment[~merged]
+    at = np.searchsorted(whole, cut["segment"].to_numpy())
+    which = at + np.arange(len(at))
+    found = Pieces(which, cut["since"].to_numpy(), cut["until"].to_numpy())
+    return (
+        np.insert(whole, at, cut["segment"].to_numpy()),
+        np.insert(entity[~merged], at, cut["root"].to_numpy()),
+        found,
+    )

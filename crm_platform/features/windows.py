@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.features.axes import Axis, is_new, order_by
+from crm_platform.features.axes import Axis
 from crm_platform.features.columns import Columns, at_rows
 from crm_platform.features.courses import Course
 from crm_platform.features.ranks import Ranges, highest, picked, rank_in_time
@@ -33,7 +33,8 @@ from crm_platform.features.views import (
     Windowed,
 )
 from crm_platform.history.codes import Flags, Ints, positions
-from crm_platform.history.registers import FOREVER
+from crm_platform.history.orders import is_new, order_by
+from crm_platform.history.walks import FOREVER
 
 MICROSECOND = timedelta(microseconds=1)
 

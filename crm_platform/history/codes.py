@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,8 @@ import polars as pl
 Ints = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
+Answer = TypeVar("Answer")
+
 PART = 1_000_000
 """How many texts are worth a thread of their own."""
 
@@ -17,14 +20,15 @@ ABSENT = -1
 """The code of a null, or of an id that nobody knows."""
 
 
-def side_by_side(work: Callable[[pl.Series], pl.Series], column: pl.Series) -> list[pl.Series]:
-    """The work on a column, or on as many parts of a long one as there are threads."""
+def in_parts(work: Callable[[int, pl.Series], Answer], column: pl.Series) -> list[Answer]:
+    """The work on a column, or on as many parts of a long one as there are threads; each is told where it begins."""
     if len(column) <= PART:
-        return [work(column)]
+        return [work(0, column)]
     threads = pl.thread_pool_size()
-    part = -(-len(column) // threads)
+    size = -(-len(column) // threads)
+    begins = range(0, len(column), size)
     with ThreadPoolExecutor(threads) as pool:
-        return list(pool.map(work, [column.slice(at, part) for at in range(0, len(column), part)]))
+        return list(pool.map(work, begins, [column.slice(low, size) for low in begins]))
 
 
 class Codes:
@@ -38,7 +42,7 @@ class Codes:
     @classmethod
     def of(cls, *columns: pl.Series) -> "Codes":
         """Numbers all ids that occur in any of the columns (of one type)."""
-        distinct = [part for column in columns for part in side_by_side(pl.Series.unique, column)]
+        distinct = [part for column in columns for part in in_parts(lambda _, ids: ids.unique(), column)]
         return cls(pl.concat(part.alias("id") for part in distinct).unique().drop_nulls().sort())
 
     def __len__(self) -> int:
@@ -47,20 +51,27 @@ class Codes:
 
     def encode(self, column: pl.Series) -> Ints:
         """The code of each id; ABSENT for a null or an unknown one."""
+        if column.is_empty():
+            return np.zeros(0, dtype=np.int64)
         if column.dtype == pl.String and self.ids.dtype == pl.String:
-            codes = self._looked_up(column)
-        else:
-            asked = column.alias("id").to_frame()
-            codes = asked.join(self._numbered, on="id", how="left", maintain_order="left")["code"]
+            return self._looked_up(column)
+        asked = column.alias("id").to_frame()
+        codes = asked.join(self._numbered, on="id", how="left", maintain_order="left")["code"]
         return codes.fill_null(ABSENT).to_numpy().astype(np.int64, copy=False)
 
-    def _looked_up(self, column: pl.Series) -> pl.Series:
+    def _looked_up(self, column: pl.Series) -> Ints:
         known = pl.Enum(self.ids)
+        codes = np.empty(len(column), dtype=np.int64)
 
-        def of(part: pl.Series) -> pl.Series:
-            return part.cast(known, strict=False).to_physical().cast(pl.Int64)
+        def look_up(low: int, part: pl.Series) -> None:
+            found = part.cast(known, strict=False)
+            here = codes[low : low + len(part)]
+            here[:] = found.to_physical().fill_null(0).to_numpy()
+            if found.null_count():
+                here[found.is_null().to_numpy()] = ABSENT
 
-        return pl.concat(side_by_side(of, column))
+        in_parts(look_up, column)
+        return codes
 
     def between(self, low: object | None, high: object | None) -> tuple[int, int]:
         """The first code at or after one id, and the first at or after another; None for no bound."""

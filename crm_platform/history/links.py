@@ -10,15 +10,8 @@ import numpy as np
 import polars as pl
 
 from crm_platform.history.codes import ABSENT, Codes, Ints
-from crm_platform.history.registers import (
-    BEGINNING,
-    FOREVER,
-    TIMES,
-    VersionsError,
-    check_times,
-    refuse_timeless,
-    steps_of,
-)
+from crm_platform.history.registers import BEGINNING, TIMES, VersionsError, check_times, refuse_timeless, steps_of
+from crm_platform.history.walks import FOREVER
 
 Merges = pl.DataFrame | pl.LazyFrame
 

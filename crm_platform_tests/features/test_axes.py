@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crm_platform.features import axes
-from crm_platform.features.axes import Axis, distinct_pairs, grouped, order_by
+from crm_platform.features.axes import Axis, distinct_pairs
+from crm_platform.history import orders
+from crm_platform.history.orders import grouped, order_by
 
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(-30, 30)), max_size=40)
 
@@ -19,11 +20,11 @@ def arrays(pairs):
 @settings(max_examples=150, deadline=None)
 def test_a_place_on_an_axis_is_where_a_scan_finds_it(bits, rows, asked):
     rows, found = sorted(rows), {}
-    axes.KEY_BITS, before = bits, axes.KEY_BITS
+    orders.KEY_BITS, before = bits, orders.KEY_BITS
     axis = Axis(*arrays(rows), 5)
     found["first_at"] = axis.first_at(*arrays(asked)).tolist()
     found["last_by"] = axis.last_by(*arrays(asked)).tolist()
-    axes.KEY_BITS = before
+    orders.KEY_BITS = before
     assert found["first_at"] == [sum(row < (entity, moment) for row in rows) for entity, moment in asked]
     assert found["last_by"] == [
         max((n for n, row in enumerate(rows) if row[0] == entity and row[1] <= moment), default=-1)
@@ -56,10 +57,10 @@ def test_moments_far_outside_the_axis_are_found_at_its_ends():
 @given(PAIRS)
 @settings(max_examples=150, deadline=None)
 def test_rows_are_ordered_by_entity_and_moment_equal_ones_as_they_stood_however_few_bits_there_are(bits, pairs):
-    axes.KEY_BITS, before = bits, axes.KEY_BITS
+    orders.KEY_BITS, before = bits, orders.KEY_BITS
     entity, moment = arrays(pairs)
     found = order_by(entity, moment)
-    axes.KEY_BITS = before
+    orders.KEY_BITS = before
     wanted = sorted(range(len(pairs)), key=lambda row: pairs[row])
     assert (found is None) == (wanted == list(range(len(pairs))))
     assert (wanted if found is None else found.tolist()) == wanted

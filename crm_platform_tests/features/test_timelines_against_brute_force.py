@@ -286,5 +286,5 @@ def test_small_chunks_and_portions_and_wide_keys_give_the_same_timeline(told_fra
     assert_frame_equal(in_portions, whole, rel_tol=1e-15)  # a deviation is scaled by the greatest number of its portion
     assert in_portions.drop("minutes_std_3d").equals(whole.drop("minutes_std_3d"))
     assert build_timeline(everything(), activities.lazy(), merges, versions=versions).collect().equals(whole)
-    monkeypatch.setattr("crm_platform.features.axes.KEY_BITS", 8)
+    monkeypatch.setattr("crm_platform.history.orders.KEY_BITS", 8)
     assert build_timeline(everything(), activities, merges, versions=versions).collect().equals(whole)

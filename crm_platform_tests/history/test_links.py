@@ -2,7 +2,8 @@ import polars as pl
 import pytest
 
 from crm_platform.history.links import roots_of
-from crm_platform.history.registers import BEGINNING, FOREVER, VersionsError
+from crm_platform.history.registers import BEGINNING, VersionsError
+from crm_platform.history.walks import FOREVER
 from crm_platform_tests.features.timeline_rows import at, merges
 
 
