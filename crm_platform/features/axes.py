@@ -57,13 +57,31 @@ class Axis:
         return (entity << self._bits) | (moment - self._base)
 
     def _bisected(self, entity: Ints, moment: Ints) -> Ints:
-        low, high = self.offsets[entity], self.offsets[entity + 1]
-        while (low < high).any():
-            middle = (low + high) >> 1
-            before = (low < high) & (self.moment[np.minimum(middle, len(self.moment) - 1)] < moment)
-            high = np.where((low < high) & ~before, middle, high)
-            low = np.where(before, middle + 1, low)
-        return low
+        return _bisected(self.moment, self.offsets[entity], self.offsets[entity + 1], moment)
+
+
+class Runs:
+    """Rows that stand in one run per entity, each sorted by moment: found by bisection, with nothing held per row."""
+
+    def __init__(self, moment: Ints, first: Ints, end: Ints) -> None:
+        """Takes the moments of all rows, and by entity where its run begins and ends; a row of no run may be there."""
+        self.moment, self.first, self.end = moment, first, end
+
+    def last_by(self, entity: Ints, moment: Ints) -> Ints:
+        """The last row of the entity at or before the moment; -1 where there is none."""
+        first = self.first[entity]
+        after = _bisected(self.moment, first, self.end[entity], np.minimum(moment, np.iinfo(np.int64).max - 1) + 1)
+        return np.where(after > first, after - 1, -1)
+
+
+def _bisected(moments: Ints, low: Ints, high: Ints, moment: Ints) -> Ints:
+    """The first of the rows [low, high) whose moment is not before the one asked for; high where there is none."""
+    while (low < high).any():
+        middle = (low + high) >> 1
+        before = (low < high) & (moments[np.minimum(middle, len(moments) - 1)] < moment)
+        high = np.where((low < high) & ~before, middle, high)
+        low = np.where(before, middle + 1, low)
+    return low
 
 
 def distinct_pairs(entity: Ints, moment: Ints) -> tuple[Ints, Ints]:

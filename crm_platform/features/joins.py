@@ -11,11 +11,11 @@ import numpy as np
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.features.axes import Axis
+from crm_platform.features.axes import Axis, Runs
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.windows import MICROSECOND
 from crm_platform.history.codes import ABSENT, Codes, Ints, positions
-from crm_platform.history.orders import order_by
+from crm_platform.history.orders import is_rising, order_by
 from crm_platform.history.registers import BEGINNING, VersionsError
 
 Timeline = pl.DataFrame | pl.LazyFrame
@@ -87,32 +87,43 @@ def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Time
     codes = Codes(keys.cast(schema["entity_id"]).unique().drop_nulls().sort())
     axis, rows = _sorted(steps, codes)
     asked = codes.encode(keys.cast(schema["entity_id"]))
-    known = asked != ABSENT
-    row = np.full(len(keys), -1, dtype=np.int64)
-    found = axis.last_by(asked[known], moment[known])
-    row[known] = found if rows is None or not len(rows) else np.where(found < 0, -1, rows[found])
+    order = np.flatnonzero(asked != ABSENT)
+    by_time = order_by(asked[order], moment[order])
+    order = order if by_time is None else order[by_time]
+    found = axis.last_by(asked[order], moment[order])
+    if rows is not None and len(rows):
+        found = np.where(found < 0, -1, rows[found])
     if oldest is not None and steps.height:
         news = (
             steps["changed_at" if "changed_at" in schema else "known_at"].to_physical().fill_null(BEGINNING).to_numpy()
         )
-        row = np.where((row >= 0) & (news[row] >= oldest), row, -1)
-    place = positions(row)
+        found = np.where((found >= 0) & (news[found] >= oldest[order]), found, -1)
     added = [name for name in schema if name not in ADDED_NEVER]
-    return steps.select(pl.col(added).gather(place)) if added else pl.DataFrame()
+    if not added:
+        return pl.DataFrame()
+    place = np.full(len(keys), -1, dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return steps.select(pl.col(added).gather(positions(found))).select(pl.all().gather(positions(place)))
 
 
-def _sorted(steps: pl.DataFrame, codes: Codes) -> tuple[Axis, Ints | None]:
-    """The steps of the entities asked about as an axis, and their rows; None where these are all rows as they stand.
+def _sorted(steps: pl.DataFrame, codes: Codes) -> tuple[Axis | Runs, Ints | None]:
+    """The steps of the entities asked about, and their rows; None where these are all rows as they stand.
 
-    Entities are read once per run of rows, so that a timeline sorted by them costs next to nothing.
+    Entities are read once per run of rows; a timeline sorted by them, then by time, is searched as it stands.
     """
     ids, known = steps["entity_id"], steps["known_at"].to_physical().to_numpy()
-    run = ids.rle_id().to_numpy()
-    first = np.flatnonzero(run[1:] != run[:-1]) + 1
-    heads = codes.encode(ids.gather(pl.Series(np.concatenate([[0], first])))) if len(run) else run
-    entity = heads[run].astype(np.int64, copy=False)
+    begins = ids.ne_missing(ids.shift(1)).to_numpy().copy()
+    begins[:1] = True
+    first = np.flatnonzero(begins)
+    heads = codes.encode(ids.gather(pl.Series(first)))
+    asked = np.flatnonzero(heads >= 0)
+    if is_rising(heads[asked]) and not ((known[1:] < known[:-1]) & ~begins[1:]).any():
+        runs = np.zeros((2, len(codes)), dtype=np.int64)
+        runs[:, heads[asked]] = first[asked], np.append(first[1:], len(known))[asked]
+        return Runs(known, runs[0], runs[1]), None
+    entity = heads[np.cumsum(begins) - 1]
     rows: Ints | None = None
-    if len(heads) and heads.min() < 0:
+    if heads.min() < 0:
         rows = np.flatnonzero(entity >= 0)
         entity, known = entity[rows], known[rows]
     order = order_by(entity, known)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
@@ -37,7 +38,6 @@ class Codes:
     def __init__(self, ids: pl.Series) -> None:
         """Numbers ids that are sorted, distinct and not null."""
         self.ids = ids
-        self._numbered = pl.DataFrame({"id": ids, "code": pl.int_range(len(ids), dtype=pl.Int64, eager=True)})
 
     @classmethod
     def of(cls, *columns: pl.Series) -> "Codes":
@@ -56,15 +56,19 @@ class Codes:
         if column.dtype == pl.String and self.ids.dtype == pl.String:
             return self._looked_up(column)
         asked = column.alias("id").to_frame()
-        codes = asked.join(self._numbered, on="id", how="left", maintain_order="left")["code"]
+        numbered = pl.DataFrame({"id": self.ids}).with_row_index("code")
+        codes = asked.join(numbered, on="id", how="left", maintain_order="left")["code"]
         return codes.fill_null(ABSENT).to_numpy().astype(np.int64, copy=False)
 
+    @cached_property
+    def _texts(self) -> pl.Enum:
+        return pl.Enum(self.ids)
+
     def _looked_up(self, column: pl.Series) -> Ints:
-        known = pl.Enum(self.ids)
         codes = np.empty(len(column), dtype=np.int64)
 
         def look_up(low: int, part: pl.Series) -> None:
-            found = part.cast(known, strict=False)
+            found = part.cast(self._texts, strict=False)
             here = codes[low : low + len(part)]
             here[:] = found.to_physical().fill_null(0).to_numpy()
             if found.null_count():

@@ -25,6 +25,11 @@ def is_new(*columns: Ints) -> Flags:
     return new
 
 
+def is_rising(values: Ints) -> bool:
+    """Whether each value is greater than the one before."""
+    return bool((values[1:] > values[:-1]).all())
+
+
 def grouped(values: Ints) -> tuple[Ints, Ints]:
     """Values (none negative) in their order, and the row of each, equal ones as they stood.
 
