@@ -6,7 +6,7 @@ Integers in, integers out: entities are codes, moments are µs since 1970. What 
 import numpy as np
 
 from crm_platform.history.codes import Ints
-from crm_platform.history.orders import fit, is_new
+from crm_platform.history.orders import fit, is_new, order_by
 
 FEW = 10_000
 """So many are looked up as they stand; more of them entity by entity, which the processor's cache thanks for."""
@@ -95,7 +95,8 @@ def distinct_pairs(entity: Ints, moment: Ints) -> tuple[Ints, Ints]:
         keys.sort()
         keys = keys[is_new(keys)]
         return keys >> bits, (keys & ((1 << bits) - 1)) + base
-    order = np.lexsort((moment, entity))
-    entity, moment = entity[order], moment[order]
+    order = order_by(entity, moment)
+    if order is not None:
+        entity, moment = entity[order], moment[order]
     kept = is_new(entity, moment)
     return entity[kept], moment[kept]

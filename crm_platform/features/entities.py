@@ -14,6 +14,7 @@ from crm_platform.contracts import UTC_US
 from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.views import Attribute
 from crm_platform.history.codes import Codes, Flags, Ints, positions
+from crm_platform.history.orders import is_new
 from crm_platform.history.registers import BEGINNING, Steps
 from crm_platform.history.walks import FOREVER
 
@@ -108,20 +109,22 @@ def entity_states(
     if closing is not None:
         named = np.where(closing.stood, closing.since - 1, named)
     roots = pieces.filter(pl.col("since") > BEGINNING)
-    parts = [
-        (np.flatnonzero(named < FOREVER), named[named < FOREVER]),
-        (codes.encode(roots["entity_id"]), roots["since"].to_numpy()),
-    ]
-    if own is not None:
-        parts.append((codes.encode(own.ids)[own.entity], own.since))
-    everyone, always = np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+    who = np.zeros(0, dtype=np.int64) if own is None else codes.encode(own.ids)[own.entity]
+    since = who if own is None else own.since
+    first = np.full(len(codes), FOREVER, dtype=np.int64)
+    begins = is_new(who)
+    first[who[begins]] = since[begins]
+    earlier = np.flatnonzero(named < first)
+    everyone = np.concatenate([who, earlier, codes.encode(roots["entity_id"])])
+    always = np.concatenate([since, named[earlier], roots["since"].to_numpy()])
     if closing is not None:
         always = np.maximum(always, closing.since - 1)
     entity, moment = distinct_pairs(everyone, always)
     dead = _is_merged_away(entity, moment, codes, pieces)
     shown: dict[str, pl.Series] = {}
     if own is not None:
-        step = Axis(parts[-1][0], own.since, len(codes)).last_by(entity, moment)
+        stands = len(entity) == len(who) and closing is None and not roots.height
+        step = np.arange(len(who)) if stands else Axis(who, since, len(codes)).last_by(entity, moment)
         if len(own.entity):
             dead |= (step >= 0) & own.is_tombstone[step]
         alive = np.where(dead, -1, step)

@@ -141,11 +141,8 @@ def _unnamed(lazy: pl.LazyFrame, what: str) -> tuple[pl.DataFrame, Ints] | None:
     code = np.cumsum(rows["_is_new"].fill_null(value=False).to_numpy(), dtype=np.int64)
     rows = rows.drop("_is_new", "_rises")
     refuse_timeless(rows, what, TIMES)
-    tied = np.flatnonzero(code[1:] == code[:-1])
-    first, second = (rows.select(pl.col(TIMES).gather(pl.Series(tied + shift))) for shift in (0, 1))
-    (event, processed), (event_then, processed_then) = first.get_columns(), second.get_columns()
-    rise = (event < event_then) | ((event == event_then) & (processed < processed_then))
-    return (rows, code) if rise.all() else None
+    tied, settled = _in_time(rows, code)
+    return None if len(tied) or not settled else (rows, code)
 
 
 def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what: str) -> pl.DataFrame:
@@ -226,18 +223,20 @@ def _is_sorted(rows: pl.DataFrame) -> bool:
     """Whether rows stand in the order of entity and version already, as a history sorted by entity does."""
     if not rows["entity_id"].is_sorted():
         return False
-    code = _entities(rows)
-    tied = np.flatnonzero(code[1:] == code[:-1])
-    if not len(tied):
-        return True
-    pairs = [rows.select(VERSION_ORDER).select(pl.all().gather(pl.Series(tied + shift))) for shift in (0, 1)]
-    ordered = pl.Series([False]).new_from_index(0, len(tied))
-    for name in reversed(VERSION_ORDER):
-        before, after = pairs[0][name], pairs[1][name]
-        is_less = (before < after) | (before.is_null() & after.is_not_null())
-        equal = before.eq_missing(after)
-        ordered = is_less.fill_null(value=False) | (equal & (ordered if name != VERSION_ORDER[-1] else True))
-    return bool(ordered.all())
+    tied, settled = _in_time(rows, _entities(rows))
+    if len(tied):
+        before, after = (rows["source_position"].gather(pl.Series(tied + shift)) for shift in (0, 1))
+        settled &= bool(((before < after) | (before.is_null() & after.is_not_null())).fill_null(value=False).all())
+    return settled
+
+
+def _in_time(rows: pl.DataFrame, code: Ints) -> tuple[Ints, bool]:
+    """The rows whose times are those of the next one of their entity, and whether all others stand in order of time."""
+    event, processed = (rows[name].to_physical().to_numpy() for name in TIMES)
+    same = code[1:] == code[:-1]
+    equal = same & (event[1:] == event[:-1])
+    falls = same & (event[1:] < event[:-1]) | equal & (processed[1:] < processed[:-1])
+    return np.flatnonzero(equal & (processed[1:] == processed[:-1])), not falls.any()
 
 
 def _entities(rows: pl.DataFrame) -> Ints:
