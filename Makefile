@@ -9,10 +9,10 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 export DAGSTER_HOME := $(CURDIR)/data/dagster
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install demo dev test test-pythons test-kills bench check format lock pictures clean
+.PHONY: help install demo dev test test-pythons test-kills bench bench-increments check format lock pictures clean
 
 help: ## This list.
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@echo "Installing into $(VENV) from requirements.lock …"
@@ -54,6 +54,9 @@ test-kills: install ## The run is killed at twenty random moments instead of fiv
 
 bench: install ## The time kernel beside its peers, made data; writes docs/performance.md (ROWS=…, ONLY=…, ROUNDS=…).
 	@$(BIN)/python -m crm_platform_tests.benchmarks.measuring $(ROWS:%=--rows %) $(ONLY:%=--only %) $(ROUNDS:%=--rounds %)
+
+bench-increments: install ## What a day more costs after long histories, and beside MERGE; writes docs/performance.md.
+	@$(BIN)/python -m crm_platform_tests.benchmarks.increments
 
 check: install ## What CI runs: ruff, pyright, import-linter, tests.
 	@$(BIN)/ruff check .

@@ -1,6 +1,6 @@
 """Measures what a day more costs: after one, four and sixteen times the days, and beside a merge into the whole history.
 
-`python -m crm_platform_tests.benchmarks.increments` prints a table; `days` and `changes` are its two works. A day goes
+`make bench-increments` writes its tables into docs/performance.md; `days` and `changes` are its two works. A day goes
 through all that a tick does apart from Dagster: what is stale is asked, then history, merge facts, current tables and
 timelines are built. Its answers are compared with building at once, or with what the merge holds.
 """
@@ -25,6 +25,9 @@ from crm_platform.history.staleness import stale_from as history_stale_from
 from crm_platform.history.versions import IDENTITY
 from crm_platform.lake import Lake, fingerprint
 from crm_platform.sources import Manifest, load_manifest
+from crm_platform_tests.benchmarks import machine
+from crm_platform_tests.benchmarks.measuring import PAGE
+from crm_platform_tests.benchmarks.table import placed
 
 LAST = dt.date(2026, 6, 20)
 """The last day of every history, so that all stand equally far from a month's start."""
@@ -303,6 +306,32 @@ def _merged(versions, arriving, path):
     return seconds, held.select("entity_id", "stage", "amount", "owner_id").sort("entity_id").collect()
 
 
+def days_table(found):
+    """Seconds by part and how the whole grows, one row per history."""
+    lines = [
+        "| days before | history s | merges s | current s | timeline s | history, merges and timeline, times the first |",
+        "|---|---|---|---|---|---|",
+    ]
+    first = None
+    for count, seconds in found.items():
+        total = seconds["history"] + seconds["merges"] + seconds["timeline"]
+        first = first or total
+        cells = " | ".join(f"{seconds[room]:.3f}" for room in ("history", "merges", "current", "timeline"))
+        lines.append(f"| {count} | {cells} | {total / first:.2f} |")
+    return "\n".join(lines)
+
+
+def changes_table(found):
+    """Seconds of everybody, one row per history and contestant; beside the largest history, how much it costs more."""
+    lines = ["| versions before | who | seconds | times ours | times the smallest history |", "|---|---|---|---|---|"]
+    first = min(found)
+    for size, seconds in found.items():
+        for who, took in seconds.items():
+            grown = f"{took / found[first][who]:.2f}" if who in found[first] else ""
+            lines.append(f"| {size:,} | {who} | {took:.3f} | {took / seconds['ours']:.1f} | {grown} |")
+    return "\n".join(lines)
+
+
 @click.command()
 @click.option("--count", default=120, show_default=True, help="Days of the shortest history.")
 @click.option("--times", default="1,4,16", show_default=True, help="How many times that, each.")
@@ -313,31 +342,29 @@ def _merged(versions, arriving, path):
 )
 @click.option("--changed", default=100_000, show_default=True, help="Changes applied to it.")
 @click.option("--rounds", default=ROUNDS, show_default=True, help="How many days are measured.")
-@click.option("--only", type=click.Choice(["days", "changes"]), help="One of the works.")
+@click.option("--only", type=click.Choice(["days", "changes"]), help="One of the works; docs/performance.md stays.")
 def main(only, times, **sizes):
-    """Prints what a day more costs, and what changes to a large history cost."""
+    """Measures what a day more costs, and what changes to a large history cost; writes both into docs/performance.md."""
+    told = {"measured": f"{dt.datetime.now(dt.UTC):%Y-%m-%d}", "commit": machine.commit(), "machine": machine.machine()}
+    tables = ["\n".join(f"- {name}: {value}" for name, value in told.items())]
     if only != "changes":
-        click.echo(
-            "| days before | history s | merges s | current s | timeline s | history, merges and timeline, times the first |"
-        )
-        click.echo("|---|---|---|---|---|---|")
-        first = None
         counts = [sizes["count"] * int(factor) for factor in times.split(",")]
         with tempfile.TemporaryDirectory() as folder:
             wanted = {name: sizes[name] for name in ("accounts", "activities", "rounds")}
-            measured = days(counts, Path(folder), **wanted)
-        for count, found in measured.items():
-            total = found["history"] + found["merges"] + found["timeline"]
-            first = first or total
-            cells = " | ".join(f"{found[room]:.3f}" for room in ("history", "merges", "current", "timeline"))
-            click.echo(f"| {count} | {cells} | {total / first:.2f} |")
+            tables.append(days_table(days(counts, Path(folder), **wanted)))
     if only != "days":
-        click.echo("| versions before | who | seconds | times ours |\n|---|---|---|---|")
+        found = {}
         for size, beside in ((sizes["versions"] // 16, False), (sizes["versions"], True)):
             with tempfile.TemporaryDirectory() as folder:
-                found = changes(size, Path(folder), changed=sizes["changed"], beside=beside)
-            for who, seconds in found.items():
-                click.echo(f"| {size:,} | {who} | {seconds:.3f} | {seconds / found['ours']:.1f} |")
+                found[size] = changes(
+                    size, Path(folder), changed=sizes["changed"], rounds=sizes["rounds"], beside=beside
+                )
+        tables.append(changes_table(found))
+    click.echo("\n\n".join(tables))
+    if only is None:
+        page = placed(PAGE.read_text(), "\n\n".join(tables), "increments", "make bench-increments")
+        PAGE.write_text(page)
+        click.echo(f"Written into {PAGE}.", err=True)
 
 
 if __name__ == "__main__":

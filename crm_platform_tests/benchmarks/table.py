@@ -2,10 +2,6 @@
 
 from crm_platform_tests.benchmarks.made_files import Size
 
-BEGIN = "<!-- measured: written by make bench, do not edit -->"
-END = "<!-- measured: end -->"
-
-
 QUIET = 0.5
 """Load (runnable processes, one minute) up to which a machine is left alone."""
 
@@ -14,12 +10,13 @@ class MarkersError(Exception):
     """The page has no place for the table."""
 
 
-def placed(page, table):
+def placed(page, table, name="measured", command="make bench"):
     """The page with the table between its markers."""
-    if page.count(BEGIN) != 1 or page.count(END) != 1 or page.index(BEGIN) > page.index(END):
-        raise MarkersError(f"The page needs the lines {BEGIN!r} and {END!r}, once each and in this order. Add them.")
-    before, rest = page.split(BEGIN)
-    return f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.split(END)[1]}"
+    begin, end = f"<!-- {name}: written by {command}, do not edit -->", f"<!-- {name}: end -->"
+    if page.count(begin) != 1 or page.count(end) != 1 or page.index(begin) > page.index(end):
+        raise MarkersError(f"The page needs the lines {begin!r} and {end!r}, once each and in this order. Add them.")
+    before, rest = page.split(begin)
+    return f"{before}{begin}\n\n{table}\n\n{end}{rest.split(end)[1]}"
 
 
 def written(results, works, header):
