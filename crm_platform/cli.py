@@ -218,6 +218,29 @@ def rebuild(first: dt.datetime, last: dt.datetime | None, config: Path | None) -
     raise click.exceptions.Exit(0 if ok else 1)
 
 
+@main.command()
+@click.argument("table")
+@click.argument("check", required=False)
+@click.option("--from", "first", type=click.DateTime(["%Y-%m-%d"]), help="The first day to look at; by default all.")
+@click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="The last one; by default the first.")
+@CONFIG
+def check(
+    table: str, check: str | None, first: dt.datetime | None, last: dt.datetime | None, config: Path | None
+) -> None:
+    """Look at TABLE again, with one CHECK or with all it has, and build nothing.
+
+    What a failed check prints as "run again" is this command. A red day that is found well is red no more, and the days
+    that waited for it are built by the sensor mended_days, or by `crm-platform rebuild`. For example:
+
+        crm-platform check history/account contract --from 2026-03-04
+    """
+    from crm_platform.defs.demo import run_checks
+
+    days = (one.date() if one else None for one in (first, last))
+    ok = run_checks(config, table, check, *days, console=console)
+    raise click.exceptions.Exit(0 if ok else 1)
+
+
 @main.group()
 def snapshot() -> None:
     """Decide about exports that could not land."""

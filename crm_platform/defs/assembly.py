@@ -10,6 +10,7 @@ from crm_platform.defs.checklist import checklist
 from crm_platform.defs.checks import check_of
 from crm_platform.defs.days import partitions_of
 from crm_platform.defs.features import feature_assets
+from crm_platform.defs.gate import gate_asset, gate_changed, gate_job, mended_days
 from crm_platform.defs.history import history_assets
 from crm_platform.defs.jobs import failed_checks, jobs, new_changes, nightly_snapshots
 from crm_platform.defs.landing import landing_assets
@@ -36,10 +37,10 @@ def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition]
     last = [key for made in tables for key in made.keys if key.path[0] in LAST]
     schedules = [nightly_snapshots] if manifest.has_snapshots else []
     return dg.Definitions(
-        assets=[*tables, maintenance_asset(last)],
+        assets=[*tables, maintenance_asset(last), gate_asset(last)],
         asset_checks=[check_of(declared, days) for declared in checklist(manifest, contracts)],
-        jobs=jobs(has_snapshots=manifest.has_snapshots),
-        sensors=[new_changes, failed_checks],
+        jobs=[*jobs(has_snapshots=manifest.has_snapshots), gate_job()],
+        sensors=[new_changes, failed_checks, gate_changed, mended_days],
         schedules=schedules,
         resources={"platform": Platform.from_settings(settings), "duckdb": DuckDBResource(database=":memory:")},
         executor=dg.in_process_executor,

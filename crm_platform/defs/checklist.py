@@ -17,6 +17,7 @@ from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
 from crm_platform.quality.leakage import planted_leak, recomputed, truncated
 from crm_platform.quality.reconciliation import reconciliation
+from crm_platform.quality.red import nothing_red
 from crm_platform.quality.result import CheckResult
 from crm_platform.quality.training import training_holds
 from crm_platform.sources import Manifest, now
@@ -33,6 +34,14 @@ def checklist(manifest: Manifest, contracts: Mapping[str, Contract]) -> list[Dec
         _of_merges(manifest),
         *(check for bound in views_for(manifest, contracts).values() for check in _of_view(manifest, bound)),
         *(_of_training(manifest, name) for name in manifest.training),
+        Declared(
+            "nothing_red",
+            "gate/red",
+            "No partition of any table is red.",
+            lambda _platform, lake, _days: nothing_red(lake),
+            gates=False,
+            by_day=False,
+        ),
     ]
 
 

@@ -11,14 +11,13 @@ from typing import Any
 import dagster as dg
 
 from crm_platform.defs.days import days_of
-from crm_platform.defs.platform import Platform
-from crm_platform.defs.report import table
+from crm_platform.defs.platform import RUNBOOK, Platform
+from crm_platform.defs.told import Teller
 from crm_platform.history.windows import before_red
 from crm_platform.lake import Lake, hold, release
 from crm_platform.landing import covered_days, watermark
+from crm_platform.quality.masking import personal_columns
 from crm_platform.quality.result import CheckResult, Finding
-
-RUNBOOK = "docs/runbook.md"
 
 QUIET = "Looked at, and nothing of this day to judge by itself."
 """What is said of a day without a finding: left out, the UI would call the check of that day skipped."""
@@ -65,6 +64,15 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
         result = declared.ask(platform, lake, looked_at)
         if declared.gates and declared.by_day:
             _keep_gate(lake, declared, result, looked_at)
+        teller = Teller(
+            check=dg.AssetCheckKey(asset_key, declared.name),
+            rule=declared.description,
+            is_by_day=declared.by_day,
+            instance=context.instance,
+            lake=lake,
+            personal=personal_columns(platform.contracts.values()),
+            runbook=platform.runbook,
+        )
         quiet = set(looked_at if declared.by_day else []) - {finding.day for finding in result.findings}
         findings = [*result.findings, *(Finding(passed=True, what=QUIET, day=day) for day in sorted(quiet))]
         for finding in findings:
@@ -75,14 +83,14 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
                     passed=finding.passed,
                     partition=finding.day.isoformat(),
                     severity=_severity(result),
-                    description=finding.what,
-                    metadata=_told(declared, result, [finding]),
+                    description=teller.sentence(finding.what),
+                    metadata=teller.metadata(result, [finding]),
                 )
         yield dg.AssetCheckResult(
             passed=result.passed,
             severity=_summary_severity(declared, result, looked_at),
-            description=result.summary(),
-            metadata=_told(declared, result, [f for f in result.findings if not f.passed])
+            description=teller.sentence(result.summary()),
+            metadata=teller.metadata(result, [f for f in result.findings if not f.passed])
             | {"total_rows": result.total},
         )
 
@@ -109,18 +117,3 @@ def _keep_gate(lake: Lake, declared: Declared, result: CheckResult, looked_at: S
 
 def _is_error(result: CheckResult) -> bool:
     return result.severity == "error"
-
-
-def _told(declared: Declared, result: CheckResult, findings: Sequence[Finding]) -> dict[str, Any]:
-    """What an evaluation carries: counts, examples, the remedy and the runbook's section."""
-    told: dict[str, Any] = {
-        "failing_rows": sum(f.failing for f in findings),
-        "total_rows": sum(f.total for f in findings),
-        "runbook": dg.MetadataValue.text(f"{RUNBOOK}#{declared.name}"),
-    }
-    examples = [f.examples for f in findings if f.examples is not None and not f.examples.is_empty()]
-    if any(not f.passed for f in findings):
-        told["what_to_do"] = result.advice
-    if examples:
-        told["examples"] = dg.MetadataValue.md(table(examples[0]))
-    return told | {name: fact for name, fact in result.facts.items() if isinstance(fact, int | float | str)}

@@ -4,6 +4,7 @@ import datetime as dt
 import logging
 import os
 import socket
+from collections.abc import Collection
 from pathlib import Path
 
 import dagster as dg
@@ -107,6 +108,26 @@ def run_rebuild(config: Path | None, first: dt.date, last: dt.date | None, *, co
     return ok
 
 
+def run_checks(
+    config: Path | None, name: str, check: str | None, first: dt.date | None, last: dt.date | None, *, console: Console
+) -> bool:
+    """Looks at a table again, with one of its checks or all, over some days or all covered ones; whether all held."""
+    settings = load_settings(config)
+    dagster_home(settings)
+    platform = Platform.from_settings(settings)
+    asset = dg.AssetKey(name.split("/"))
+    of_table = [key for key in build_defs(settings).resolve_asset_graph().asset_check_keys if key.asset_key == asset]
+    chosen = [key for key in of_table if check in {None, key.name}]
+    if not chosen:
+        raise SettingsError.no_check(name, check, sorted(key.name for key in of_table))
+    covered = platform.days_until(watermark(platform.lake())) or [settings.first_day]
+    begin = first or covered[0]
+    ok, run_id = materialize(
+        settings, begin, max(begin, last or first or covered[-1]), StepLines(console), checks=chosen
+    )
+    return print_checks(run_id, console) and ok
+
+
 def end_dead_runs(instance: dg.DagsterInstance) -> None:
     """Ends the runs of this machine whose process was killed, and frees the pools they still hold.
 
@@ -130,9 +151,15 @@ def _is_alive(process: int) -> bool:
 
 
 def materialize(
-    settings: Settings, first: dt.date, last: dt.date, lines: logging.Handler, *, job: str = EVERYTHING
+    settings: Settings,
+    first: dt.date,
+    last: dt.date,
+    lines: logging.Handler,
+    *,
+    job: str = EVERYTHING,
+    checks: Collection[dg.AssetCheckKey] = (),
 ) -> tuple[bool, str]:
-    """Runs a job over a range of days in this process; whether it succeeded, and the run's id."""
+    """Runs a job, or some checks alone, over a range of days in this process; whether it succeeded, and the run's id."""
 
     @dg.logger
     def demo(_: dg.InitLoggerContext) -> logging.Logger:
@@ -143,7 +170,9 @@ def materialize(
     defs = build_defs(settings, loggers={"console": demo})
     with dg.DagsterInstance.get() as instance:
         end_dead_runs(instance)
-        result = defs.resolve_job_def(job).execute_in_process(
+        whole = defs.resolve_implicit_global_asset_job_def() if checks else defs.resolve_job_def(job)
+        chosen = whole.get_subset(asset_selection=set(), asset_check_selection=set(checks)) if checks else whole
+        result = chosen.execute_in_process(
             instance=instance,
             tags=range_tags(first, last) | {HOST: socket.gethostname(), PROCESS: str(os.getpid())},
             run_config={"loggers": {"console": {}}},

@@ -19,6 +19,7 @@ from crm_platform.lake import Lake
 from crm_platform.sources import Manifest, Source, connect, credentials_from, load_manifest, recorded_log
 
 CODE_VERSION = version("crm-platform")
+RUNBOOK = "docs/runbook.md"
 
 
 @cache
@@ -36,6 +37,7 @@ class Platform(dg.ConfigurableResource):
     last_day: str | None = None
     base_url: str | None = None
     log: str | None = None
+    runbook: str = RUNBOOK
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Platform":
@@ -48,6 +50,7 @@ class Platform(dg.ConfigurableResource):
             last_day=None if settings.last_day is None else settings.last_day.isoformat(),
             base_url=settings.connection.base_url,
             log=None if log is None else str(log),
+            runbook=settings.runbook,
         )
 
     @property

@@ -43,6 +43,13 @@ class SettingsError(PermanentError):
         return cls(f"Nothing has landed in {root} yet. Materialize landing/changes/* first, or run `make demo`.")
 
     @classmethod
+    def no_check(cls, table: str, check: str | None, known: list[str]) -> "SettingsError":
+        """Says which checks a table has."""
+        named = "no check" if check is None else f"no check {check}"
+        there = f"it has {', '.join(known)}" if known else "nor any other; `crm-platform summary` lists the tables"
+        return cls(f"{table} has {named}: {there}.")
+
+    @classmethod
     def no_log(cls, source: str) -> "SettingsError":
         """Says that a source reads a recorded log and none is named."""
         return cls(f"{source} is read from a recorded log, and {FILE_NAME} names none. Set connection: {{log: FILE}}.")
@@ -65,6 +72,9 @@ class Settings(BaseModel):
     first_day: dt.date
     last_day: dt.date | None = None
     connection: Connection = Connection(base_url=None, log=None)
+    runbook: str = Field(
+        "docs/runbook.md", description="Where failed checks link to: a URL, or a path for people to find."
+    )
     folder: Path = Field(Path(), exclude=True, description="Where the file lies; relative paths start here.")
 
     @model_validator(mode="after")

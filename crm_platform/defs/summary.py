@@ -17,8 +17,8 @@ from crm_platform.history.report import lateness
 from crm_platform.lake import Lake, layout_of, red_partitions
 
 
-def print_checks(run_id: str, console: Console) -> None:
-    """Prints what the checks of a run said: a line per check, then each that failed."""
+def print_checks(run_id: str, console: Console) -> bool:
+    """Prints what the checks of a run said, a line per check, then each that failed; whether all held."""
     with dg.DagsterInstance.get() as instance:
         events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
     said = [event.get_dagster_event().asset_check_evaluation_data for event in events]
@@ -37,6 +37,8 @@ def print_checks(run_id: str, console: Console) -> None:
         if not one.passed:
             color = "yellow" if one.severity == dg.AssetCheckSeverity.WARN else "red"
             console.print(f"[{color}]{one.asset_key.to_user_string()}[/{color}] {one.description}")
+            console.print(f"  run again: [bold]{one.metadata['run_again'].value}[/bold]", highlight=False)
+    return all(one.passed for one in whole)
 
 
 def print_summary(settings: Settings, console: Console) -> None:

@@ -6,7 +6,7 @@ Rows go in typed and come out lazily; what they mean is known to the rooms above
 from crm_platform.lake.audit import audit, audit_log
 from crm_platform.lake.commit import Commit
 from crm_platform.lake.content import fingerprint
-from crm_platform.lake.gate import Red, first_red_day, hold, red_days, red_partitions, release
+from crm_platform.lake.gate import Red, first_red_day, hold, mendings, red_days, red_partitions, release
 from crm_platform.lake.log import changed_days, differing, files_digest, note, told
 from crm_platform.lake.maintenance import MaintenanceReport, compact, maintain, vacuum
 from crm_platform.lake.query import connect, query
@@ -33,6 +33,7 @@ __all__ = [
     "hold",
     "layout_of",
     "maintain",
+    "mendings",
     "note",
     "query",
     "red_days",

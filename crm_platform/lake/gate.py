@@ -47,6 +47,11 @@ def first_red_day(lake: Lake, tables: Iterable[str]) -> date | None:
     return min((red.day for red in red_partitions(lake) if red.asset in wanted), default=None)
 
 
+def mendings(lake: Lake) -> int:
+    """How often a red partition was seen to be mended, ever."""
+    return lake.scan(TABLE, schema=RED).filter(pl.col("resolved_at").is_not_null()).select(pl.len()).collect().item()
+
+
 def hold(lake: Lake, table: str, day: date, check: str, detail: str, *, since: datetime | None = None) -> bool:
     """Marks a day of a table as red; one that is red by this check stays as it is.
 

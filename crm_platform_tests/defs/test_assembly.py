@@ -73,13 +73,13 @@ def test_every_table_has_its_asset_in_its_group(specs):
     expected |= {f"history/{name}": "history" for name in (*OBJECTS, "merges")}
     expected |= {f"current/{name}": "history" for name in OBJECTS}
     expected |= {f"features/{name}": "features" for name in VIEWS}
-    expected |= {"training/lead_conversion": "training", "maintenance": "maintenance"}
+    expected |= {"training/lead_conversion": "training", "maintenance": "maintenance", "gate/red": "gate"}
     assert {key: node.group_name for key, node in specs.items()} == expected
 
 
 def test_assets_written_by_window_run_as_one_run_over_daily_partitions(specs):
     by_window = {key for key, node in specs.items() if node.partitions_def is not None}
-    assert by_window == {key for key in specs if not key.startswith(("current", "training", "maintenance"))}
+    assert by_window == {key for key in specs if not key.startswith(("current", "training", "maintenance", "gate"))}
     for key in by_window:
         assert specs[key].backfill_policy == dg.BackfillPolicy.single_run(), key
         assert len(specs[key].partitions_def.get_partition_keys()) == 60, key
@@ -109,7 +109,7 @@ def test_every_asset_is_as_it_was_agreed(specs):
 
 def test_every_column_has_a_type_and_a_meaning_and_personal_ones_their_class(specs):
     for key, node in specs.items():
-        if key != "maintenance":
+        if key not in {"maintenance", "gate/red"}:
             for column in node.metadata["dagster/column_schema"].columns:
                 assert column.type, (key, column.name)
                 assert column.description, (key, column.name)
@@ -122,7 +122,7 @@ def test_every_column_that_is_made_of_others_says_of_which_and_they_exist(specs)
     known = {
         key: {column.name for column in node.metadata["dagster/column_schema"].columns}
         for key, node in specs.items()
-        if key != "maintenance"
+        if key not in {"maintenance", "gate/red"}
     }
     for key, columns in known.items():
         if key.startswith("landing/"):
@@ -141,7 +141,7 @@ def test_every_check_has_a_section_in_the_runbook(repository):
     sections = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE))
     names = {key.name for key in repository.asset_graph.asset_check_keys}
     assert names - sections == set()
-    assert len(names) == 13
+    assert len(names) == 14
 
 
 def test_the_leakage_checks_and_those_of_history_hold_later_data_back(repository):
@@ -155,8 +155,13 @@ def test_the_leakage_checks_and_those_of_history_hold_later_data_back(repository
 
 def test_jobs_sensors_and_schedules_are_there(repository):
     names = {job.name for job in repository.get_all_jobs()}
-    assert {"everything", "increment", "rebuild", "nightly_snapshots"} <= names
-    assert {sensor.name for sensor in repository.sensor_defs} == {"new_changes", "failed_checks"}
+    assert {"everything", "increment", "rebuild", "nightly_snapshots", "whats_red"} <= names
+    assert {sensor.name for sensor in repository.sensor_defs} == {
+        "new_changes",
+        "failed_checks",
+        "gate_changed",
+        "mended_days",
+    }
     assert {schedule.name for schedule in repository.schedule_defs} == {"nightly_snapshots"}
 
 
@@ -177,7 +182,7 @@ def test_definitions_load_with_an_empty_environment_and_no_network(tmp_path):
         text=True,
         check=True,
     )
-    assert done.stdout.strip() == str(6 * 4 + 1 + 4 + 2)
+    assert done.stdout.strip() == str(6 * 4 + 1 + 4 + 3)
     assert list(tmp_path.iterdir()) == [tmp_path / "crm_platform.yaml"]
 
 
