@@ -16,6 +16,7 @@ from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
 from crm_platform.quality.leakage import planted_leak, recomputed, truncated
+from crm_platform.quality.parity import parity
 from crm_platform.quality.reconciliation import reconciliation
 from crm_platform.quality.red import nothing_red
 from crm_platform.quality.result import CheckResult
@@ -34,6 +35,7 @@ def checklist(manifest: Manifest, contracts: Mapping[str, Contract]) -> list[Dec
         _of_merges(manifest),
         *(check for bound in views_for(manifest, contracts).values() for check in _of_view(manifest, bound)),
         *(_of_training(manifest, name) for name in manifest.training),
+        *(_of_parity(table) for table in _read_by_others(manifest, contracts)),
         Declared(
             "nothing_red",
             "gate/red",
@@ -182,6 +184,28 @@ def _of_view(manifest: Manifest, bound: BoundView) -> list[Declared]:
             waits_for=upstream,
         ),
     ]
+
+
+def _read_by_others(manifest: Manifest, contracts: Mapping[str, Contract]) -> list[str]:
+    """The tables that people and other engines read without us."""
+    objects = [*manifest.objects, "merges"]
+    views = views_for(manifest, contracts).values()
+    return [
+        *(f"history/{name}" for name in objects),
+        *(f"current/{name}" for name in manifest.objects),
+        *(f"features/{bound.name}" for bound in views),
+    ]
+
+
+def _of_parity(table: str) -> Declared:
+    return Declared(
+        "parity",
+        table,
+        "Polars and DuckDB count the same rows in all of the table, and read the same in its newest day.",
+        lambda _platform, lake, _days: parity(lake, table),
+        gates=False,
+        by_day=False,
+    )
 
 
 def _of_training(manifest: Manifest, name: str) -> Declared:

@@ -166,7 +166,7 @@ def test_a_table_or_check_that_is_not_there_is_refused_with_those_that_are(tmp_p
     unknown = command(settings, "check", "history/lead", "contracts")
     assert unknown.exit_code == 1
     assert (
-        "history/lead has no check contracts: it has contract, duplicates, missing_days, reconciliation."
+        "history/lead has no check contracts: it has contract, duplicates, missing_days, parity, reconciliation."
         in unknown.output
     )
     nowhere = command(settings, "check", "history/leads")

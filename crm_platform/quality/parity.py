@@ -1,0 +1,62 @@
+"""Whether two engines read the same from a table: Polars through the Delta log, and DuckDB from the files it names."""
+
+import polars as pl
+
+from crm_platform.lake import Lake, layout_of, query
+from crm_platform.quality.result import CheckResult, Finding
+
+REMEDY = (
+    "Read the table with DuckDB from its files and compare: a file that the log does not name, or one that is gone, shows in "
+    "the counts. Then derive the day again: `crm-platform rebuild --from DAY`."
+)
+
+
+def parity(lake: Lake, table: str) -> CheckResult:
+    """Whether Polars and DuckDB count the same rows in all of a table, and read the same in its newest day.
+
+    Args:
+        lake: Where the table lies.
+        table: The table; one that is not there yet passes.
+    """
+    if not lake.exists(table):
+        return CheckResult("parity", table, [Finding(passed=True, what="Nothing is written yet.")], REMEDY)
+    partition = layout_of(table).partition
+    newest = max(lake.days(table), default=None) if partition else None
+    rows = lake.scan(table) if newest is None else lake.scan(table, days=[newest])
+    ours = rows.collect().lazy()
+    where = "" if newest is None else f" WHERE {partition} = DATE '{newest}'"
+    theirs = query(f"SELECT * FROM told{where}", lake=lake, told=table).lazy()  # noqa: S608  our own names
+    counts = query("SELECT count(*) AS n FROM told", lake=lake, told=table)
+    counted = {"Polars": lake.scan(table).select(pl.len()).collect().item(), "DuckDB": int(counts["n"][0])}
+    logged = lake.rows(table)
+    differing = unlike(ours, theirs)
+    if set(counted.values()) == {logged} and not differing:
+        shown = "the table" if newest is None else f"{newest}"
+        found = Finding(
+            passed=True, what=f"{logged:,} rows by the log and both engines; {shown} reads the same.", total=logged
+        )
+        return CheckResult("parity", table, [found], REMEDY)
+    what = f"The log counts {logged:,} rows, Polars {counted['Polars']:,} and DuckDB {counted['DuckDB']:,}"
+    what += f"; read otherwise: {', '.join(differing)}." if differing else "."
+    wrong = Finding(passed=False, what=what, failing=max(abs(logged - n) for n in counted.values()), total=logged)
+    return CheckResult("parity", table, [wrong], REMEDY.replace("DAY", str(newest)))
+
+
+def unlike(ours: pl.LazyFrame, theirs: pl.LazyFrame) -> list[str]:
+    """The columns whose values differ between two frames of the same columns, whatever the order of rows."""
+    names = list(ours.collect_schema())
+    found = [frame.select(_sum_of(name, frame) for name in names).collect() for frame in (ours, theirs)]
+    return [name for name in names if found[0][name].item() != found[1][name].item()]
+
+
+def _sum_of(name: str, frame: pl.LazyFrame) -> pl.Expr:
+    """The sum of hashes of a column's values, whatever their order and however an engine types them."""
+    dtype = frame.collect_schema()[name]
+    column = pl.col(name)
+    if isinstance(dtype, pl.Datetime):
+        column = column.dt.epoch("us")
+    elif isinstance(dtype, pl.Decimal):
+        column = column.cast(pl.Decimal(38, dtype.scale))
+    elif isinstance(dtype, pl.List):
+        column = column.list.join("\0")
+    return column.cast(pl.String).hash(seed=7).cast(pl.UInt128).sum().alias(name)
