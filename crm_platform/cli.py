@@ -205,16 +205,27 @@ def summary(config: Path | None) -> None:
     "--from", "first", required=True, type=click.DateTime(["%Y-%m-%d"]), help="The first day to derive again."
 )
 @click.option("--to", "last", type=click.DateTime(["%Y-%m-%d"]), help="The last one; by default the last covered day.")
+@click.option(
+    "--objects", help="Only the histories of these, and what is made of them: lead,activity. By default all objects."
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be derived again, and do nothing.")
 @CONFIG
-def rebuild(first: dt.datetime, last: dt.datetime | None, config: Path | None) -> None:
+def rebuild(
+    first: dt.datetime, last: dt.datetime | None, objects: str | None, config: Path | None, *, dry_run: bool
+) -> None:
     """Derive history, merges, current tables and features again from what landed, for a stretch of days.
 
-    Runs in this process and in the Dagster instance of `make dev`, so that the UI shows it. Days whose content comes out
-    equal keep their files; what is red stops it, as in the UI.
-    """
-    from crm_platform.defs.demo import run_rebuild
+    First it says what that comes to: days, tables, rows, training sets. Then it goes month by month, in this process and in
+    the Dagster instance of `make dev`, so that the UI shows it. Landing is only read. Days whose content comes out equal
+    keep their files; what is red stops it. Cut off, it is asked for again, and goes on with the month it was in.
 
-    ok = run_rebuild(config, first.date(), last.date() if last else None, console=console)
+        crm-platform rebuild --from 2026-03-01 --to 2026-03-31 --objects lead --dry-run
+    """
+    from crm_platform.defs.commands import run_rebuild
+
+    names = [name.strip() for name in objects.split(",")] if objects else []
+    days = first.date(), last.date() if last else None
+    ok = run_rebuild(config, *days, names, dry_run=dry_run, console=console)
     raise click.exceptions.Exit(0 if ok else 1)
 
 
@@ -234,7 +245,7 @@ def check(
 
         crm-platform check history/account contract --from 2026-03-04
     """
-    from crm_platform.defs.demo import run_checks
+    from crm_platform.defs.commands import run_checks
 
     days = (one.date() if one else None for one in (first, last))
     ok = run_checks(config, table, check, *days, console=console)

@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
-from crm_platform.defs.demo import StepLines, materialize
+from crm_platform.defs.demo import materialize
 from crm_platform.defs.jobs import EVERYTHING
+from crm_platform.defs.running import StepLines
 from crm_platform.defs.sandboxed import VARIABLES, dagster_home
 from crm_platform.defs.settings import Settings, load_settings
 from crm_platform.lake import Lake, fingerprint

@@ -16,6 +16,7 @@ from crm_platform.defs.jobs import failed_checks, jobs, new_changes, nightly_sna
 from crm_platform.defs.landing import landing_assets
 from crm_platform.defs.maintenance import maintenance_asset
 from crm_platform.defs.platform import Platform, manifest_of
+from crm_platform.defs.rebuilding import late_data, rebuild_window_job
 from crm_platform.defs.settings import Settings
 from crm_platform.defs.training import training_assets
 
@@ -35,11 +36,15 @@ def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition]
         *training_assets(manifest, contracts),
     ]
     last = [key for made in tables for key in made.keys if key.path[0] in LAST]
-    schedules = [nightly_snapshots] if manifest.has_snapshots else []
+    schedules = [late_data, *([nightly_snapshots] if manifest.has_snapshots else [])]
     return dg.Definitions(
         assets=[*tables, maintenance_asset(last), gate_asset(last)],
         asset_checks=[check_of(declared, days) for declared in checklist(manifest, contracts)],
-        jobs=[*jobs(has_snapshots=manifest.has_snapshots), gate_job()],
+        jobs=[
+            *jobs(has_snapshots=manifest.has_snapshots),
+            gate_job(),
+            rebuild_window_job(lambda made: build_defs(settings, loggers=made)),
+        ],
         sensors=[new_changes, failed_checks, gate_changed, mended_days],
         schedules=schedules,
         resources={"platform": Platform.from_settings(settings), "duckdb": DuckDBResource(database=":memory:")},

@@ -2,58 +2,19 @@
 
 import datetime as dt
 import logging
-import os
-import socket
-from collections.abc import Collection
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
 from rich.console import Console
 
 from crm_platform.defs.assembly import build_defs
-from crm_platform.defs.days import range_tags
-from crm_platform.defs.jobs import EVERYTHING, REBUILD
 from crm_platform.defs.platform import Platform
+from crm_platform.defs.running import StepLines, run_range
 from crm_platform.defs.sandboxed import dagster_home, sandbox_of, sandbox_running
 from crm_platform.defs.settings import Settings, SettingsError, load_settings
 from crm_platform.defs.summary import print_checks, print_summary
 from crm_platform.landing import watermark
-
-HOST, PROCESS = "crm_platform/host", "crm_platform/process"
-"""Tags that tell which process executes a run."""
-OF_THE_ENGINE = ("Dependencies for step", "Skipping step")
-"""How Dagster begins the lines on steps that never started; the failed step above them says why."""
-
-
-class StepLines(logging.Handler):
-    """Prints a run's progress as it happens: what bodies say, and each step as it ends."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__(logging.DEBUG)
-        self.console = console
-        self.ended = 0
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Prints one line, if the record is one that people look for."""
-        told = getattr(record, "dagster_meta", None) or {}
-        event = told.get("dagster_event")
-        step = told.get("step_key") or ""
-        said = told.get("orig_message") or record.getMessage()
-        if event is None:
-            if record.levelno >= logging.INFO and not said.startswith(OF_THE_ENGINE):
-                self.tell(f"  [dim]{step}: {said}[/dim]")
-        elif event.event_type == dg.DagsterEventType.STEP_SUCCESS:
-            self.ended += 1
-            took = event.event_specific_data.duration_ms / 1000
-            self.tell(f"[green]✓[/green] {step} [dim]{took:.1f} s[/dim]")
-        elif event.event_type == dg.DagsterEventType.STEP_FAILURE:
-            error = event.step_failure_data.error
-            why = (error.cause or error) if error else None
-            self.tell(f"[red]✗ {step} failed[/red] {why.message.strip() if why else ''}")
-
-    def tell(self, line: str) -> None:
-        """Prints a line with the time of day."""
-        self.console.print(f"[dim]{dt.datetime.now(dt.UTC):%H:%M:%S}[/dim] {line}", highlight=False)
 
 
 def run_demo(config: Path | None, *, days: int | None, console: Console) -> bool:
@@ -95,87 +56,8 @@ def first_to_run(settings: Settings, last: dt.date) -> dt.date:
     return next((day for day in every if any(day.isoformat() not in days for days in built)), last)
 
 
-def run_rebuild(config: Path | None, first: dt.date, last: dt.date | None, *, console: Console) -> bool:
-    """Derives a stretch of days again from what landed, and says what its checks found; whether it all held."""
-    settings = load_settings(config)
-    dagster_home(settings)
-    reached = watermark(Platform.from_settings(settings).lake())
-    if reached is None:
-        raise SettingsError.nothing_landed(settings.lake_root)
-    end = min(filter(None, (last, settings.last_day, reached.date())))
-    ok, run_id = materialize(settings, first, end, StepLines(console), job=REBUILD)
-    print_checks(run_id, console)
-    return ok
-
-
-def run_checks(
-    config: Path | None, name: str, check: str | None, first: dt.date | None, last: dt.date | None, *, console: Console
-) -> bool:
-    """Looks at a table again, with one of its checks or all, over some days or all covered ones; whether all held."""
-    settings = load_settings(config)
-    dagster_home(settings)
-    platform = Platform.from_settings(settings)
-    asset = dg.AssetKey(name.split("/"))
-    of_table = [key for key in build_defs(settings).resolve_asset_graph().asset_check_keys if key.asset_key == asset]
-    chosen = [key for key in of_table if check in {None, key.name}]
-    if not chosen:
-        raise SettingsError.no_check(name, check, sorted(key.name for key in of_table))
-    covered = platform.days_until(watermark(platform.lake())) or [settings.first_day]
-    begin = first or covered[0]
-    ok, run_id = materialize(
-        settings, begin, max(begin, last or first or covered[-1]), StepLines(console), checks=chosen
-    )
-    return print_checks(run_id, console) and ok
-
-
-def end_dead_runs(instance: dg.DagsterInstance) -> None:
-    """Ends the runs of this machine whose process was killed, and frees the pools they still hold.
-
-    A daemon's run monitoring does the same for the runs it launched; without it a new run would wait for ever.
-    """
-    begun = dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTED], tags={HOST: socket.gethostname()})
-    for run in instance.get_runs(begun):
-        if not _is_alive(int(run.tags[PROCESS])):
-            instance.report_run_failed(run, "The process of this run was killed; the next run takes its work up.")
-            instance.event_log_storage.free_concurrency_slots_for_run(run.run_id)
-
-
-def _is_alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
-
-
 def materialize(
-    settings: Settings,
-    first: dt.date,
-    last: dt.date,
-    lines: logging.Handler,
-    *,
-    job: str = EVERYTHING,
-    checks: Collection[dg.AssetCheckKey] = (),
+    settings: Settings, first: dt.date, last: dt.date, lines: logging.Handler, **chosen: Any
 ) -> tuple[bool, str]:
-    """Runs a job, or some checks alone, over a range of days in this process; whether it succeeded, and the run's id."""
-
-    @dg.logger
-    def demo(_: dg.InitLoggerContext) -> logging.Logger:
-        logger = logging.Logger("crm_platform.demo", logging.DEBUG)  # noqa: LOG001  Dagster wants a logger of its own
-        logger.addHandler(lines)
-        return logger
-
-    defs = build_defs(settings, loggers={"console": demo})
-    with dg.DagsterInstance.get() as instance:
-        end_dead_runs(instance)
-        whole = defs.resolve_implicit_global_asset_job_def() if checks else defs.resolve_job_def(job)
-        chosen = whole.get_subset(asset_selection=set(), asset_check_selection=set(checks)) if checks else whole
-        result = chosen.execute_in_process(
-            instance=instance,
-            tags=range_tags(first, last) | {HOST: socket.gethostname(), PROCESS: str(os.getpid())},
-            run_config={"loggers": {"console": {}}},
-            raise_on_error=False,
-        )
-        return result.success, result.run_id
+    """Runs the configured CRM's graph, or what is chosen of it, as `running.run_range` does."""
+    return run_range(lambda loggers: build_defs(settings, loggers=loggers), first, last, lines, **chosen)

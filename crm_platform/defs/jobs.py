@@ -31,6 +31,11 @@ TRAINING = dg.AssetSelection.groups("training")
 UPKEEP = dg.AssetSelection.groups("maintenance")
 
 
+def derived_from(objects: Sequence[str]) -> dg.AssetSelection:
+    """The histories of some objects, and all that is derived from them."""
+    return dg.AssetSelection.assets(*(dg.AssetKey(["history", name]) for name in objects)).downstream() & DERIVED
+
+
 def jobs(*, has_snapshots: bool) -> list[Any]:
     """The jobs of one CRM."""
     found = [

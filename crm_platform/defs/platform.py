@@ -38,6 +38,7 @@ class Platform(dg.ConfigurableResource):
     base_url: str | None = None
     log: str | None = None
     runbook: str = RUNBOOK
+    late_days: int = 7
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Platform":
@@ -51,6 +52,7 @@ class Platform(dg.ConfigurableResource):
             base_url=settings.connection.base_url,
             log=None if log is None else str(log),
             runbook=settings.runbook,
+            late_days=settings.late_days,
         )
 
     @property

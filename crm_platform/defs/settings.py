@@ -38,11 +38,6 @@ class SettingsError(PermanentError):
         )
 
     @classmethod
-    def nothing_landed(cls, root: str) -> "SettingsError":
-        """Says that there is nothing to derive from."""
-        return cls(f"Nothing has landed in {root} yet. Materialize landing/changes/* first, or run `make demo`.")
-
-    @classmethod
     def no_check(cls, table: str, check: str | None, known: list[str]) -> "SettingsError":
         """Says which checks a table has."""
         named = "no check" if check is None else f"no check {check}"
@@ -72,6 +67,7 @@ class Settings(BaseModel):
     first_day: dt.date
     last_day: dt.date | None = None
     connection: Connection = Connection(base_url=None, log=None)
+    late_days: int = Field(7, ge=1, description="How many of the last days the nightly rebuild of late data looks at.")
     runbook: str = Field(
         "docs/runbook.md", description="Where failed checks link to: a URL, or a path for people to find."
     )

@@ -38,7 +38,10 @@ def parity(lake: Lake, table: str) -> CheckResult:
         return CheckResult("parity", table, [found], REMEDY)
     what = f"The log counts {logged:,} rows, Polars {counted['Polars']:,} and DuckDB {counted['DuckDB']:,}"
     what += f"; read otherwise: {', '.join(differing)}." if differing else "."
-    wrong = Finding(passed=False, what=what, failing=max(abs(logged - n) for n in counted.values()), total=logged)
+    shown = pl.DataFrame({"reader": ["log", *counted], "rows": [logged, *counted.values()]})
+    shown = shown.with_columns(pl.lit(", ".join(differing)).alias("columns_read_otherwise"))
+    missed = max(abs(logged - n) for n in counted.values()) or rows.select(pl.len()).collect().item()
+    wrong = Finding(passed=False, what=what, day=None, failing=missed, total=logged, examples=shown)
     return CheckResult("parity", table, [wrong], REMEDY.replace("DAY", str(newest)))
 
 

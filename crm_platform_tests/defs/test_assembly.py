@@ -155,14 +155,14 @@ def test_the_leakage_checks_and_those_of_history_hold_later_data_back(repository
 
 def test_jobs_sensors_and_schedules_are_there(repository):
     names = {job.name for job in repository.get_all_jobs()}
-    assert {"everything", "increment", "rebuild", "nightly_snapshots", "whats_red"} <= names
+    assert {"everything", "increment", "rebuild", "nightly_snapshots", "whats_red", "rebuild_window_asked"} <= names
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "new_changes",
         "failed_checks",
         "gate_changed",
         "mended_days",
     }
-    assert {schedule.name for schedule in repository.schedule_defs} == {"nightly_snapshots"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {"nightly_snapshots", "late_data"}
 
 
 def test_definitions_load_with_an_empty_environment_and_no_network(tmp_path):
