@@ -252,6 +252,23 @@ def check(
     raise click.exceptions.Exit(0 if ok else 1)
 
 
+@main.command()
+@click.argument("name")
+@click.option("--id", "identity", help="Which set; by default the one whose checks passed last.")
+@click.option("--despite-gate", "why", help="Open one that its checks hold back; the reason stands in the audit log.")
+@BY
+@CONFIG
+def training(name: str, identity: str | None, why: str | None, by: str, config: Path | None) -> None:
+    """Say where the training set NAME lies, if it may be read.
+
+    Refuses a set whose checks failed or never ran, names the check, and exits with 1. With --despite-gate the set that was
+    built last is opened all the same, for whoever looks into it.
+    """
+    from crm_platform.defs.decisions import open_training
+
+    console.print(open_training(config, name, identity, why, by), highlight=False)
+
+
 @main.group()
 def snapshot() -> None:
     """Decide about exports that could not land."""

@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner
 
 from crm_platform.cli import main
+from crm_platform.features import training_set
 from crm_platform.lake import Lake
 from crm_platform.sandbox import Faults
 from crm_platform_tests.pipeline import contents, versions
@@ -112,6 +113,7 @@ def test_ingesting_a_log_twice_writes_no_version_of_any_table(tmp_path):
     before = versions(lake), contents(lake)
     assert lake.rows("history/merges") == 39
     assert len(list((tmp_path / "lake/training/lead_conversion").glob("*/training_set.parquet"))) == 1
+    assert training_set(lake, "lead_conversion").frame.height > 0
     again = ingest(tmp_path / "lake")
     assert again.exit_code == 0, again.output
     assert (versions(lake), contents(lake)) == before

@@ -6,13 +6,13 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from crm_platform.contracts import contracts_in
-from crm_platform.defs.checklist import checklist
+from crm_platform.defs.checklist import WHOLE_PAST, checklist
 from crm_platform.defs.checks import check_of
 from crm_platform.defs.days import partitions_of
 from crm_platform.defs.features import feature_assets
 from crm_platform.defs.gate import gate_asset, gate_changed, gate_job, mended_days
 from crm_platform.defs.history import history_assets
-from crm_platform.defs.jobs import failed_checks, jobs, new_changes, nightly_snapshots
+from crm_platform.defs.jobs import failed_checks, jobs, monthly_leakage, new_changes, nightly_snapshots
 from crm_platform.defs.landing import landing_assets
 from crm_platform.defs.maintenance import maintenance_asset
 from crm_platform.defs.platform import Platform, manifest_of
@@ -36,12 +36,16 @@ def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition]
         *training_assets(manifest, contracts),
     ]
     last = [key for made in tables for key in made.keys if key.path[0] in LAST]
-    schedules = [late_data, *([nightly_snapshots] if manifest.has_snapshots else [])]
+    declared = checklist(manifest, contracts)
+    apart = [
+        dg.AssetCheckKey(dg.AssetKey(one.table.split("/")), one.name) for one in declared if one.name == WHOLE_PAST
+    ]
+    schedules = [late_data, monthly_leakage, *([nightly_snapshots] if manifest.has_snapshots else [])]
     return dg.Definitions(
         assets=[*tables, maintenance_asset(last), gate_asset(last)],
-        asset_checks=[check_of(declared, days) for declared in checklist(manifest, contracts)],
+        asset_checks=[check_of(one, days) for one in declared],
         jobs=[
-            *jobs(has_snapshots=manifest.has_snapshots),
+            *jobs(has_snapshots=manifest.has_snapshots, apart=apart),
             gate_job(),
             rebuild_window_job(lambda made: build_defs(settings, loggers=made)),
         ],

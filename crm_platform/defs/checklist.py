@@ -15,13 +15,17 @@ from crm_platform.quality.drift import landed_drift
 from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
-from crm_platform.quality.leakage import planted_leak, recomputed, truncated
+from crm_platform.quality.leakage import recomputed, truncated, whole_past
 from crm_platform.quality.parity import parity
+from crm_platform.quality.planted import planted_leak
 from crm_platform.quality.reconciliation import reconciliation
 from crm_platform.quality.red import nothing_red
 from crm_platform.quality.result import CheckResult
-from crm_platform.quality.training import training_holds
+from crm_platform.quality.training_gate import judged
 from crm_platform.sources import Manifest, now
+
+WHOLE_PAST = "leakage_whole_past"
+"""The check that no build waits for: it reads everything, and has a job of its own."""
 
 OfObject = Callable[[Lake, Contract, Sequence[dt.date]], CheckResult]
 
@@ -34,7 +38,7 @@ def checklist(manifest: Manifest, contracts: Mapping[str, Contract]) -> list[Dec
         *(check for contract in wanted for check in _of_object(manifest, contract)),
         _of_merges(manifest),
         *(check for bound in views_for(manifest, contracts).values() for check in _of_view(manifest, bound)),
-        *(_of_training(manifest, name) for name in manifest.training),
+        *(check for name in manifest.training for check in _of_training(name)),
         *(_of_parity(table) for table in _read_by_others(manifest, contracts)),
         Declared(
             "nothing_red",
@@ -177,6 +181,13 @@ def _of_view(manifest: Manifest, bound: BoundView) -> list[Declared]:
             waits_for=upstream,
         ),
         Declared(
+            WHOLE_PAST,
+            table,
+            "Cut at every start of a month, all of the past is what was known then. A job of its own asks it, once a month.",
+            lambda platform, lake, days: whole_past(lake, platform.contracts, bound, days),
+            waits_for=upstream,
+        ),
+        Declared(
             "leakage_planted",
             table,
             "A leak planted on purpose is caught: the two checks above are awake.",
@@ -208,12 +219,32 @@ def _of_parity(table: str) -> Declared:
     )
 
 
-def _of_training(manifest: Manifest, name: str) -> Declared:
-    del manifest
-    return Declared(
-        "leakage",
-        f"training/{name}",
-        "No feature was known after its row's as_of, no label before it, none beyond the horizon.",
-        lambda _platform, lake, _days: training_holds(lake, name),
-        by_day=False,
-    )
+def _of_training(name: str) -> list[Declared]:
+    table = f"training/{name}"
+
+    def ask(check: str) -> Callable[[Platform, Lake, Sequence[dt.date]], CheckResult]:
+        return lambda platform, lake, _days: judged(lake, name, check, platform.limits)
+
+    return [
+        Declared(
+            "leakage",
+            table,
+            "No feature was known after its row's as_of, less the embargo; no label before it, none beyond the horizon.",
+            ask("leakage"),
+            by_day=False,
+        ),
+        Declared(
+            "label_windows",
+            table,
+            "DuckDB reads the same outcomes from history, within horizon and grace; windows that overlap are counted.",
+            ask("label_windows"),
+            by_day=False,
+        ),
+        Declared(
+            "perfect_predictors",
+            table,
+            "No single feature foresees the label almost perfectly: by its order, its category, or being null.",
+            ask("perfect_predictors"),
+            by_day=False,
+        ),
+    ]

@@ -112,7 +112,7 @@ def _keep_gate(lake: Lake, declared: Declared, result: CheckResult, looked_at: S
     failed = {f.day: f for f in result.findings if f.day is not None and not f.passed} if _is_error(result) else {}
     for day, finding in failed.items():
         hold(lake, declared.table, day, declared.name, finding.what)
-    release(lake, declared.table, [day for day in looked_at if day not in failed], declared.name)
+    release(lake, declared.table, [day for day in looked_at if day not in {*failed, *result.unjudged}], declared.name)
 
 
 def _is_error(result: CheckResult) -> bool:

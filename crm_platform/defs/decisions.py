@@ -1,4 +1,4 @@
-"""What people decide about rows and days that could not land; every decision is written to the audit log."""
+"""What people decide about rows, days and sets that are held back; every decision is written to the audit log."""
 
 import datetime as dt
 from pathlib import Path
@@ -8,6 +8,8 @@ import polars as pl
 from crm_platform.contracts import QUARANTINE
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.settings import load_settings
+from crm_platform.features.gated import Override, training_set
+from crm_platform.features.shelf import PARQUET
 from crm_platform.lake import Lake, audit
 from crm_platform.landing import release_quarantined, skip_snapshot
 
@@ -24,6 +26,18 @@ def skip_day(config: Path | None, object_name: str, day: dt.date, by: str) -> No
         action="snapshot.skip",
         subject=f"landing/snapshot/{object_name}",
         detail={"day": day.isoformat()},
+    )
+
+
+def open_training(config: Path | None, name: str, identity: str | None, why: str | None, by: str) -> str:
+    """Where a training set lies and what it holds, if its gate lets it be read, or somebody says why it shall be."""
+    lake = Platform.from_settings(load_settings(config)).lake()
+    override = None if why is None else Override(by=by, why=why)
+    found = training_set(lake, name, identity, override=override)
+    outdated = f"; superseded: {', '.join(found.superseded)} changed since" if found.superseded else ""
+    return (
+        f"{name} {found.manifest.id}: {found.frame.height:,} rows, {len(found.manifest.features)} features{outdated}\n"
+        f"{found.path / PARQUET}"
     )
 
 

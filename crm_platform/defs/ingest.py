@@ -15,6 +15,7 @@ from crm_platform.features.training import build_training_set
 from crm_platform.history.build import build_current, build_history, build_merges
 from crm_platform.lake import Lake
 from crm_platform.landing import land_changes, watermark
+from crm_platform.quality.training_gate import judged_by_all
 from crm_platform.sources import load_manifest, recorded_log
 
 
@@ -46,6 +47,8 @@ def run_ingest(
             build_features(lake, manifest, contracts, bound, days, watermark=reached, progress=tell)
         for name in manifest.training:
             build_training_set(lake, manifest, name, watermark=reached, progress=tell)
+            for result in judged_by_all(lake, name):
+                tell(result.summary())
     console.print(_table(lake, before))
 
 

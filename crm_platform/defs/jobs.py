@@ -19,6 +19,7 @@ EVERYTHING = "everything"
 INCREMENT = "increment"
 REBUILD = "rebuild"
 NIGHTLY = "nightly_snapshots"
+WHOLE_PAST_JOB = "leakage_whole_past"
 FAILED_CHECKS_SHOWN = 20
 RUNS_AT_ONCE = 50
 BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -36,20 +37,35 @@ def derived_from(objects: Sequence[str]) -> dg.AssetSelection:
     return dg.AssetSelection.assets(*(dg.AssetKey(["history", name]) for name in objects)).downstream() & DERIVED
 
 
-def jobs(*, has_snapshots: bool) -> list[Any]:
-    """The jobs of one CRM."""
+def jobs(*, has_snapshots: bool, apart: Sequence[dg.AssetCheckKey]) -> list[Any]:
+    """The jobs of one CRM.
+
+    Args:
+        has_snapshots: Whether it can be exported.
+        apart: The checks that read everything: no build asks them, a job of their own does.
+    """
+    without = dg.AssetSelection.checks(*apart)
     found = [
-        dg.define_asset_job(EVERYTHING, dg.AssetSelection.all(), description="The whole graph over a range of days."),
         dg.define_asset_job(
-            INCREMENT, CHANGES | DERIVED, description="What is new in the feed, and what follows from it."
+            EVERYTHING, dg.AssetSelection.all() - without, description="The whole graph over a range of days."
         ),
-        dg.define_asset_job(REBUILD, DERIVED, description="History and features derived again from what landed."),
+        dg.define_asset_job(
+            INCREMENT, (CHANGES | DERIVED) - without, description="What is new in the feed, and what follows from it."
+        ),
+        dg.define_asset_job(
+            REBUILD, DERIVED - without, description="History and features derived again from what landed."
+        ),
+        dg.define_asset_job(
+            WHOLE_PAST_JOB,
+            without,
+            description="All of the features' past, cut at every start of a month; builds nothing.",
+        ),
     ]
     if has_snapshots:
         found.append(
             dg.define_asset_job(
                 NIGHTLY,
-                SNAPSHOTS | DERIVED | TRAINING | UPKEEP,
+                (SNAPSHOTS | DERIVED | TRAINING | UPKEEP) - without,
                 description="A bulk export of every object, held against the stream; training sets; upkeep of the lake.",
             )
         )
@@ -95,6 +111,23 @@ def nightly_snapshots(platform: Platform) -> dg.RunRequest | dg.SkipReason:
     return dg.RunRequest(
         run_key=f"snapshot-{day}", tags=range_tags(day, max(day, min(moment.date(), platform.last or day)))
     )
+
+
+@dg.schedule(
+    job_name=WHOLE_PAST_JOB,
+    cron_schedule="0 4 2 * *",
+    execution_timezone="UTC",
+    description="The features' past as a whole, once a month: was any of it known too early?",
+)
+def monthly_leakage(platform: Platform) -> dg.RunRequest | dg.SkipReason:
+    """Requests all covered days as one range, once per month that has begun by the watermark."""
+    reached = watermark(platform.lake())
+    if reached is None:
+        return dg.SkipReason("Nothing has landed yet.")
+    days = platform.days_until(reached)
+    if not days:
+        return dg.SkipReason(f"No day is covered yet: the watermark is {reached.isoformat()}.")
+    return dg.RunRequest(run_key=f"leakage-{days[-1]:%Y-%m}", tags=range_tags(days[0], days[-1]))
 
 
 @dg.sensor(

@@ -10,12 +10,15 @@ from contextlib import contextmanager
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from pydantic import Field
 
 from crm_platform.contracts import Contract, contracts_in
 from crm_platform.defs.settings import Settings, SettingsError
 from crm_platform.lake import Lake
+from crm_platform.quality.predictors import PredictorLimits
 from crm_platform.sources import Manifest, Source, connect, credentials_from, load_manifest, recorded_log
 
 CODE_VERSION = version("crm-platform")
@@ -39,6 +42,7 @@ class Platform(dg.ConfigurableResource):
     log: str | None = None
     runbook: str = RUNBOOK
     late_days: int = 7
+    training_gate: dict[str, Any] = Field(default_factory=dict)
 
     @classmethod
     def from_settings(cls, settings: Settings) -> "Platform":
@@ -53,6 +57,7 @@ class Platform(dg.ConfigurableResource):
             log=None if log is None else str(log),
             runbook=settings.runbook,
             late_days=settings.late_days,
+            training_gate=settings.training_gate.model_dump(),
         )
 
     @property
@@ -64,6 +69,11 @@ class Platform(dg.ConfigurableResource):
     def contracts(self) -> dict[str, Contract]:
         """What its objects look like."""
         return contracts_in(self.manifest.contracts)
+
+    @property
+    def limits(self) -> PredictorLimits:
+        """From when on a feature of a training set is too good to be true."""
+        return PredictorLimits.model_validate(self.training_gate)
 
     @property
     def first(self) -> dt.date:

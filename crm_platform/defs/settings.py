@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from crm_platform.contracts import PermanentError
+from crm_platform.quality.predictors import PredictorLimits
 
 FILE_NAME = "crm_platform.yaml"
 
@@ -70,6 +71,10 @@ class Settings(BaseModel):
     late_days: int = Field(7, ge=1, description="How many of the last days the nightly rebuild of late data looks at.")
     runbook: str = Field(
         "docs/runbook.md", description="Where failed checks link to: a URL, or a path for people to find."
+    )
+    training_gate: PredictorLimits = Field(
+        default_factory=lambda: PredictorLimits.model_validate({}),
+        description="From when on a single feature of a training set is too good to be true.",
     )
     folder: Path = Field(Path(), exclude=True, description="Where the file lies; relative paths start here.")
 

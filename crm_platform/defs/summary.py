@@ -12,7 +12,7 @@ from rich.table import Table
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.settings import Settings
 from crm_platform.defs.training import scores_of
-from crm_platform.features.training import training_set
+from crm_platform.features.gated import GateError, training_set
 from crm_platform.history.report import lateness
 from crm_platform.lake import Lake, layout_of, red_partitions
 
@@ -63,7 +63,11 @@ def print_summary(settings: Settings, console: Console) -> None:
 
 
 def _print_training(lake: Lake, name: str, console: Console) -> None:
-    held = training_set(lake, name)
+    try:
+        held = training_set(lake, name)
+    except GateError as refused:
+        console.print(f"[red]{refused}[/red]", highlight=False)
+        return
     rows, told = held.frame.height, held.manifest
     console.print(
         f"Training set [bold]{name}[/bold] {told.id}: {rows:,} rows, {len(told.features)} features\n  {held.path}"
@@ -72,7 +76,7 @@ def _print_training(lake: Lake, name: str, console: Console) -> None:
         positive = int(held.labels.sum())
         first, last = (f"{moment:%Y-%m-%d}" for moment in (held.frame["as_of"].min(), held.frame["as_of"].max()))
         console.print(f"  asked about {first} to {last}; {positive:,} positive labels ({positive / rows:.1%})")
-        console.print(Markdown(scores_of(lake, name)))
+        console.print(Markdown(scores_of(lake, held)))
     else:
         console.print("  no outcome can be known yet: the days do not reach beyond the label's horizon")
 

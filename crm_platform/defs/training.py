@@ -14,7 +14,7 @@ from crm_platform.features.baseline import BaselineError, BaselineReport, baseli
 from crm_platform.features.catalogue import BoundView, views_for
 from crm_platform.features.recipes import TrainingError
 from crm_platform.features.shapes import read_by_join, training_meaning, training_schema
-from crm_platform.features.training import MANIFEST, build_training_set, training_set
+from crm_platform.features.training import MANIFEST, TrainingSet, build_training_set, stored_set
 from crm_platform.lake import Lake
 from crm_platform.landing import watermark
 from crm_platform.sources import Manifest
@@ -73,17 +73,17 @@ def _training_set(
             "id": report.manifest.id,
             "path": dg.MetadataValue.path(str(report.path)),
             "manifest": dg.MetadataValue.json(json.loads((report.path / MANIFEST).read_text(encoding="utf-8"))),
-            "baseline": dg.MetadataValue.md(scores_of(lake, name)),
+            "baseline": dg.MetadataValue.md(scores_of(lake, stored_set(lake, name, report.manifest.id))),
         }
         return dg.MaterializeResult(metadata=facts | shown({"watermark": reached, "is_new": report.is_new}))
 
     return training
 
 
-def scores_of(lake: Lake, name: str) -> str:
+def scores_of(lake: Lake, found: TrainingSet) -> str:
     """The two scores as a table, or why there are none: a set too small to score is still a training set."""
     try:
-        return scores(baseline(lake, training_set(lake, name)))
+        return scores(baseline(lake, found))
     except BaselineError as refused:
         return str(refused)
 
@@ -91,9 +91,14 @@ def scores_of(lake: Lake, name: str) -> str:
 def scores(report: BaselineReport) -> str:
     """What the same model scores with honest and with leaky features, as a Markdown table."""
     honest, leaky = report.point_in_time, report.leaky
+    apart = (
+        f"{report.purged_rows:,} rows whose outcome reaches into the test were left out."
+        if report.is_purged
+        else "The days are too few to leave out rows whose outcome reaches into the test: both scores flatter."
+    )
     return "\n".join(
         [
-            f"Trained on {report.train_rows:,} rows before {report.split_at:%Y-%m-%d}, scored on {report.test_rows:,} later ones.",
+            f"Trained on {report.train_rows:,} rows before {report.split_at:%Y-%m-%d}, scored on {report.test_rows:,} later ones. {apart}",
             "",
             "| features | AUC | average precision |",
             "|---|---|---|",

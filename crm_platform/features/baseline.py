@@ -7,7 +7,7 @@ when asked. No model is kept: whoever wants a good one starts from the training 
 import importlib
 import json
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import polars as pl
@@ -16,6 +16,7 @@ from crm_platform.contracts import PermanentError
 from crm_platform.features.joins import point_in_time_join
 from crm_platform.features.labels import LABELS
 from crm_platform.features.shelf import TrainingSet, keep_beside, kept_beside
+from crm_platform.features.splits import purged_split
 from crm_platform.features.training import timelines_of
 from crm_platform.lake import Lake
 
@@ -24,6 +25,8 @@ TRAINING_SHARE = 0.7
 MOST_CATEGORIES = 30
 """A text column with more values than this in the training rows is taken for an id and left out."""
 SPLIT = "_is_test"
+LEAST_TRAINED = 20
+"""How many rows of either outcome must be left to train on once those are purged whose outcome the test would see."""
 
 
 class BaselineError(PermanentError):
@@ -55,7 +58,11 @@ class Score:
 
 @dataclass(frozen=True)
 class BaselineReport:
-    """The two scores, and the split by time that both share: rows asked at `split_at` or later were not trained on."""
+    """The two scores, and the split by time that both share: rows asked at `split_at` or later were not trained on.
+
+    `purged_rows` were asked before, but their outcome, or the embargo before it, reaches into the test: left out too.
+    They were kept where too few rows would be left without them; then `is_purged` is false, and the scores flatter.
+    """
 
     training_set: str
     split_at: datetime
@@ -63,6 +70,8 @@ class BaselineReport:
     train_positives: int
     test_rows: int
     test_positives: int
+    is_purged: bool
+    purged_rows: int
     point_in_time: Score
     leaky: Score
 
@@ -83,7 +92,15 @@ def baseline(lake: Lake, found: TrainingSet) -> BaselineReport:
     kept = kept_beside(found, REPORT)
     if kept is not None:
         return _from_json(kept)
-    report = score_both(found.frame, leaky_frame(lake, found), list(found.manifest.features), found.manifest.id)
+    recipe = found.manifest.recipe
+    report = score_both(
+        found.frame,
+        leaky_frame(lake, found),
+        list(found.manifest.features),
+        found.manifest.id,
+        horizon=recipe.horizon,
+        embargo=recipe.embargo,
+    )
     told = asdict(report) | {"split_at": report.split_at.isoformat()}
     keep_beside(found, REPORT, json.dumps(told, indent=2).encode() + b"\n")
     return report
@@ -97,7 +114,15 @@ def leaky_frame(lake: Lake, found: TrainingSet) -> pl.DataFrame:
     return found.frame.select("entity_id", "as_of", *LABELS).hstack(known_late.select(list(found.manifest.features)))
 
 
-def score_both(honest: pl.DataFrame, leaky: pl.DataFrame, features: list[str], name: str = "") -> BaselineReport:
+def score_both(
+    honest: pl.DataFrame,
+    leaky: pl.DataFrame,
+    features: list[str],
+    name: str = "",
+    *,
+    horizon: timedelta = timedelta(0),
+    embargo: timedelta = timedelta(0),
+) -> BaselineReport:
     """Trains the same model twice on the earlier moments and scores it on the later ones.
 
     Args:
@@ -105,17 +130,31 @@ def score_both(honest: pl.DataFrame, leaky: pl.DataFrame, features: list[str], n
         leaky: The same rows with the features as known at the end.
         features: The columns a model is given.
         name: What the set is called in the report.
+        horizon: How far an outcome lies ahead of its question.
+        embargo: How much older than its question the features are.
 
     Raises:
         BaselineError: scikit-learn is missing, or the rows cannot be split into two halves with both outcomes.
     """
     split_at = _split_moment(honest)
-    is_test = pl.col("as_of") >= split_at
-    outcomes = {half: honest.filter(is_test == half).get_column("label") for half in (False, True)}
+    before = honest.filter(pl.col("as_of") < split_at)
+    apart, tested = purged_split(honest, split_at, horizon=horizon, embargo=embargo)
+    positives = apart.filter("label").height
+    is_purged = min(positives, apart.height - positives) >= LEAST_TRAINED
+    is_purged = is_purged or apart.height == before.height
+    trained = apart if is_purged else before
+    outcomes = {False: trained.get_column("label"), True: tested.get_column("label")}
     for half, labels in outcomes.items():
         if labels.n_unique() < 2:  # noqa: PLR2004  two outcomes
             part = "later" if half else "earlier"
             raise BaselineError.too_small(f"the {part} ones have only one outcome", honest.height)
+    keys = pl.concat([trained.select("entity_id", "as_of"), tested.select("entity_id", "as_of")])
+    honest, leaky = (
+        rows.join(keys, on=["entity_id", "as_of"], how="semi", maintain_order="left").with_columns(
+            (pl.col("as_of") >= split_at).alias(SPLIT)
+        )
+        for rows in (honest, leaky)
+    )
     return BaselineReport(
         training_set=name,
         split_at=split_at,
@@ -123,8 +162,10 @@ def score_both(honest: pl.DataFrame, leaky: pl.DataFrame, features: list[str], n
         train_positives=int(outcomes[False].sum()),
         test_rows=outcomes[True].len(),
         test_positives=int(outcomes[True].sum()),
-        point_in_time=_score(honest.with_columns(is_test.alias(SPLIT)), features),
-        leaky=_score(leaky.with_columns(is_test.alias(SPLIT)), features),
+        is_purged=is_purged,
+        purged_rows=before.height - trained.height,
+        point_in_time=_score(honest, features),
+        leaky=_score(leaky, features),
     )
 
 

@@ -1,7 +1,7 @@
 """Where training sets lie: their files, the marks beside them, and how they are found again.
 
 Files under training/<name>/<id>/ of the lake's root, each written whole or not at all. What is in a set, and which sets
-are outdated, is `training`'s.
+are outdated, is `training`'s; which may be read by name, `gated`'s.
 """
 
 import json
@@ -9,7 +9,6 @@ import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import polars as pl
@@ -22,6 +21,9 @@ PARQUET = "training_set.parquet"
 MANIFEST = "manifest.json"
 SUPERSEDED = "superseded.json"
 LATEST = "latest"
+"""Names the set whose checks passed last: the one that a name stands for."""
+NEWEST = "newest"
+"""Names the set that was built last, judged or not."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class TrainingSet:
         return self.frame.get_column(LABELS[0])
 
 
-def training_set(lake: Lake | Path | str, name: str, id: str | None = None) -> TrainingSet:  # noqa: A002  a notebook's word
-    """Opens a stored training set, for a notebook.
+def stored_set(lake: Lake | Path | str, name: str, id: str | None = None) -> TrainingSet:  # noqa: A002  a notebook's word
+    """Opens a stored training set whatever its checks say: for those who judge it. Everybody else asks `training_set`.
 
     Args:
         lake: The lake, or where it lies.
@@ -60,27 +62,11 @@ def training_set(lake: Lake | Path | str, name: str, id: str | None = None) -> T
         TrainingError: There is no such set.
     """
     folder = folder_of(lake, name)
-    pointer = folder / LATEST
-    wanted = id if id is not None else pointer.read_text().strip() if pointer.exists() else None
+    wanted = id if id is not None else pointed_at(folder, NEWEST)
     if wanted is None or not (folder / wanted / MANIFEST).exists():
         raise TrainingError.unknown(name, "at all" if wanted is None else f"with id {wanted}", stored_in(folder))
     path = folder / wanted
     return TrainingSet(pl.read_parquet(path / PARQUET), manifest_at(path), path, outdated_inputs(path))
-
-
-def training_set_as_of(lake: Lake | Path | str, name: str, moment: datetime) -> TrainingSet:
-    """Opens the stored training set that knows most of what was known at a moment, and nothing later.
-
-    Raises:
-        TrainingError: Every stored set knows more than that, or there is none.
-    """
-    folder = folder_of(lake, name)
-    found = [manifest_at(folder / identity) for identity in stored_in(folder)]
-    fitting = [one for one in found if one.recipe.labels_read_at <= moment]
-    if not fitting:
-        raise TrainingError.unknown(name, f"that ends by {moment.isoformat()}", [one.id for one in found])
-    valid = [one for one in fitting if not outdated_inputs(folder / one.id)] or fitting
-    return training_set(lake, name, max(valid, key=lambda one: (one.recipe.labels_read_at, one.watermark, one.id)).id)
 
 
 def kept_beside(found: TrainingSet, file_name: str) -> bytes | None:
@@ -124,11 +110,16 @@ def write_whole(path: Path, content: bytes) -> None:
     staged.replace(path)
 
 
-def point_to(path: Path) -> None:
-    """Makes a set the one that is opened where no id is given."""
-    pointer = path.parent / LATEST
-    if not pointer.exists() or pointer.read_text().strip() != path.name:
-        write_whole(pointer, f"{path.name}\n".encode())
+def point_to(path: Path, pointer: str) -> None:
+    """Makes a set the one that a pointer beside it names."""
+    if pointed_at(path.parent, pointer) != path.name:
+        write_whole(path.parent / pointer, f"{path.name}\n".encode())
+
+
+def pointed_at(folder: Path, pointer: str) -> str | None:
+    """The id that a pointer names; None where it names none."""
+    file = folder / pointer
+    return file.read_text(encoding="utf-8").strip() if file.exists() else None
 
 
 def folder_of(lake: Lake | Path | str, name: str) -> Path:

@@ -1,7 +1,7 @@
 """Training sets: questions, what was known when they were asked, and what became of it, kept with all they came from.
 
 Here a recipe is followed over pinned tables, and followed again. What decides a set stands in `recipes`, where sets lie
-and how a notebook opens one in `shelf`; labels and spines in `labels`; the join in `joins`.
+in `shelf`; who may read one by name in `gated`; labels and spines in `labels`; the join in `joins`.
 """
 
 import hashlib
@@ -16,11 +16,13 @@ from pathlib import Path
 import polars as pl
 
 from crm_platform.contracts import MERGES, RANGES, UTC_US
+from crm_platform.features.gated import training_set, training_set_as_of
 from crm_platform.features.joins import point_in_time_join
 from crm_platform.features.labels import LABELS, label_conversions, open_spine
 from crm_platform.features.recipes import Pinned, Recipe, TrainingError, TrainingManifest, code_of, recipe_for
 from crm_platform.features.shelf import (
     MANIFEST,
+    NEWEST,
     PARQUET,
     TrainingSet,
     folder_of,
@@ -31,8 +33,7 @@ from crm_platform.features.shelf import (
     point_to,
     store,
     stored_in,
-    training_set,
-    training_set_as_of,
+    stored_set,
 )
 from crm_platform.history.carried import midnight
 from crm_platform.history.windows import JUST_AFTER, upstream_of
@@ -52,9 +53,11 @@ __all__ = [
     "measured_lag",
     "pinned_versions",
     "rebuild",
+    "stored_set",
     "timelines_of",
     "training_set",
     "training_set_as_of",
+    "versions_of",
 ]
 
 KEYS = ("entity_id", "as_of")
@@ -96,7 +99,7 @@ def build_training_set(
 ) -> TrainingReport:
     """Builds a declared training set as far as its outcomes are known, and stores it under the hash of all it came from.
 
-    A set that is stored already is not written again. What happened on or after a red day of anything it comes from is
+    Its name finds it only once its checks have passed (`gated`). A set that is stored already is not written again. What happened on or after a red day of anything it comes from is
     not known well enough: the set ends before. Stored sets whose inputs have since changed, in the stretch that
     they read, are marked as superseded.
 
@@ -138,7 +141,7 @@ def build_training_set(
         told = _described(identity, recipe, inputs, watermark=watermark, frame=frame, content=content)
         store(path, content, told)
     superseded = mark_superseded(lake, name)
-    point_to(path)
+    point_to(path, NEWEST)
     tell(f"training/{name}: {identity} {'written' if is_new else 'was there already'}")
     return TrainingReport(manifest_at(path), path, is_new, superseded, blocked)
 
@@ -172,6 +175,12 @@ def timelines_of(lake: Lake, manifest: TrainingManifest, *, until: datetime) -> 
     return {
         prefix: _steps(lake, recipe, table, inputs[table].version, until) for prefix, table in recipe.timelines.items()
     }
+
+
+def versions_of(lake: Lake, manifest: TrainingManifest) -> pl.LazyFrame:
+    """The versions that a stored set's outcomes were read from, as they were then."""
+    recipe = manifest.recipe
+    return _bounded(lake, recipe, recipe.history, manifest.inputs[recipe.history].version)
 
 
 def mark_superseded(lake: Lake, name: str) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
-"""Whether a stored timeline knew the future: forgotten and built again, recomputed in SQL, and a leak planted on purpose.
+"""Whether a stored timeline knew the future: forgotten and built again, and recomputed in SQL.
 
-Reads the lake for the checks that stand in `truncation` and `second_opinion`; decides where they look.
+Reads the lake for the checks that stand in `truncation` and `second_opinion`; decides where they look. The leak that is
+planted on purpose stands in `planted`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,17 +13,19 @@ from crm_platform.contracts import MERGES, UTC_US, Contract
 from crm_platform.features.catalogue import BoundView
 from crm_platform.lake import Lake
 from crm_platform.landing import watermark
+from crm_platform.quality.portions import portions, touching
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
 from crm_platform.quality.second_opinion import judged, second_opinion
-from crm_platform.quality.truncation import Inputs, canary, truncation
+from crm_platform.quality.truncation import REMEDY as TRUNCATION_REMEDY
+from crm_platform.quality.truncation import Differences, Inputs, differences, one_per_day
 
 VERSION = ("entity_id", "event_time", "processed_time", "source_position", "is_tombstone", "changed_fields")
 MERGE = ("loser_id", "winner_id", "event_time", "processed_time")
 SAMPLED_STEPS = 60
 """How many stored steps a recomputation asks about, each at its instant and just before it."""
 
-SAMPLED_ENTITIES = 200
-"""Of how many entities the planted leak is caught."""
+ROWS_AT_ONCE = 4_000_000
+"""How many versions and steps the check of the whole past holds at once, about."""
 
 JUST_BEFORE = timedelta(microseconds=1)
 CLOSE = 1e-9
@@ -35,24 +38,71 @@ REMEDY = (
 
 
 def truncated(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView, days: Sequence[date]) -> CheckResult:
-    """Whether the stored timeline stays as it is up to a moment when all that was known later is dropped.
+    """Whether the stored steps of some days stay as they are up to a moment when all that was known later is dropped.
+
+    Every entity is judged that has a step in these days, or should have one; nothing else is built again.
 
     Args:
         lake: Where history and timeline stand.
         contracts: The contracts, by object.
         bound: The view.
-        days: The days looked at: one cut in the middle of them, and one at each start of a month.
+        days: The days looked at: cut in the middle of the middle one, and at the end of what is covered of the last one,
+            so that every step of theirs is judged.
 
     Returns:
-        A finding per cut, under its day.
+        A finding under the day of each cut, or one under each day whose steps knew better.
+    """
+    table = f"features/{bound.name}"
+    cuts = _cuts(lake, days)
+    if not cuts or not lake.exists(table):
+        return CheckResult("leakage_truncation", table, [], TRUNCATION_REMEDY)
+    since, last = datetime.combine(min(days), time(), UTC), max(cuts)
+    stored = lake.scan(table).filter(pl.col("known_date").is_between(since.date().replace(day=1), last.date()))
+    everything = inputs_of(lake, contracts, bound)
+    inputs, inside = touching(everything, _touched(everything, stored, since, last))
+    findings: list[Finding] = []
+    for cut in cuts:
+        found = Differences()
+        found.add(*differences(inputs, stored, cut, since=since, inside=inside("entity_id")))
+        findings += found.findings(cut)
+    return CheckResult("leakage_truncation", table, one_per_day(findings), TRUNCATION_REMEDY)
+
+
+def whole_past(
+    lake: Lake,
+    contracts: Mapping[str, Contract],
+    bound: BoundView,
+    days: Sequence[date],
+    *,
+    at_once: int = ROWS_AT_ONCE,
+) -> CheckResult:
+    """Whether all of the stored past stays as it is when it is cut at each start of a month.
+
+    Args:
+        lake: Where history and timeline stand.
+        contracts: The contracts, by object.
+        bound: The view.
+        days: The days looked at: a cut at midnight of each first of a month among them, but for the first day.
+        at_once: How many versions and steps are held at once, about: more are judged entity by entity, in portions.
+
+    Returns:
+        A finding per cut under its day, or under each day whose steps knew better.
     """
     table = f"features/{bound.name}"
     reached = watermark(lake)
-    cuts = [cut for cut in _cuts(days) if reached is not None and cut < reached]
+    months = [datetime.combine(day, time(), UTC) for day in sorted(days)[1:] if day.day == 1]
+    cuts = [cut for cut in months if reached is not None and cut < reached]
     if not cuts or not lake.exists(table):
-        return CheckResult("leakage_truncation", table, [], REMEDY)
-    steps = lake.scan(table).filter(pl.col("known_date") <= max(cuts).date())
-    return truncation(inputs_of(lake, contracts, bound), steps, cuts, table=table)
+        return CheckResult("leakage_whole_past", table, [], TRUNCATION_REMEDY)
+    tables = [table, f"history/{bound.entity}", *([f"history/{bound.activity}"] if bound.activity else [])]
+    count = max(1, -(-sum(lake.rows(read) for read in tables if lake.exists(read)) // at_once))
+    found = {cut: Differences() for cut in cuts}
+    for inputs, inside in portions(inputs_of(lake, contracts, bound), count):
+        for cut, differing_at in found.items():
+            stored = lake.scan(table).filter(pl.col("known_date") <= cut.date())
+            differing_at.add(*differences(inputs, stored, cut, inside=inside("entity_id")))
+    findings = [finding for cut, differing_at in found.items() for finding in differing_at.findings(cut)]
+    return CheckResult("leakage_whole_past", table, one_per_day(findings), TRUNCATION_REMEDY, facts={"portions": count})
 
 
 def recomputed(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView, days: Sequence[date]) -> CheckResult:
@@ -75,30 +125,23 @@ def recomputed(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView, 
     if asked.is_empty():
         return CheckResult("leakage_recomputed", table, [], REMEDY)
     inputs = inputs_of(lake, contracts, bound)
-    opinion = second_opinion(
-        bound.view,
+    opinion = opinion_of(inputs, asked)
+    wrong = differing(opinion, stored, judged(bound.view))
+    with_steps = stored.filter(pl.col("known_date").is_in(list(days))).select(pl.col("known_date").unique()).collect()
+    findings = _by_day(asked, wrong)
+    unasked = set(with_steps.get_column("known_date")) - {finding.day for finding in findings}
+    return CheckResult("leakage_recomputed", table, findings, REMEDY, unjudged=frozenset(unasked))
+
+
+def opinion_of(inputs: Inputs, asked: pl.DataFrame) -> pl.DataFrame:
+    """What DuckDB makes of a history at some moments, one row per entity_id and as_of asked about."""
+    return second_opinion(
+        inputs.view,
         asked,
         activities=None if inputs.activities is None else inputs.activities.collect(),
         merges=pl.DataFrame(schema=MERGES).select(MERGE) if inputs.merges is None else inputs.merges.collect(),
         versions=None if inputs.versions is None else inputs.versions.collect(),
     )
-    wrong = differing(opinion, stored, judged(bound.view))
-    return CheckResult("leakage_recomputed", table, _by_day(asked, wrong), REMEDY)
-
-
-def planted_leak(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView, days: Sequence[date]) -> CheckResult:
-    """Whether the truncation check catches a leak that is planted into a sample of the view's own history.
-
-    Args:
-        lake: Where history stands.
-        contracts: The contracts, by object.
-        bound: The view.
-        days: The days looked at: the leak is planted in the middle of them.
-    """
-    table = f"features/{bound.name}"
-    if not days:
-        return CheckResult("leakage_planted", table, [], REMEDY)
-    return canary(_sampled(inputs_of(lake, contracts, bound)), _noon(sorted(days)[len(days) // 2]), table=table)
 
 
 def inputs_of(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView) -> Inputs:
@@ -164,14 +207,36 @@ def _differ(name: str, dtype: pl.DataType) -> pl.Expr:
     return ours.ne_missing(theirs)
 
 
-def _cuts(days: Sequence[date]) -> list[datetime]:
-    ordered = sorted(days)
-    months = [datetime.combine(day, time(), UTC) for day in ordered[1:] if day.day == 1]
-    return sorted({*months, *([_noon(ordered[len(ordered) // 2])] if ordered else [])})
+def cut_of(lake: Lake, days: Sequence[date]) -> datetime | None:
+    """The middle of what is covered of the middle day: noon of a day that is over; None where nothing is covered."""
+    reached = watermark(lake)
+    if not days or reached is None:
+        return None
+    begins = datetime.combine(sorted(days)[len(days) // 2], time(), UTC)
+    covered = min(reached, begins + timedelta(days=1)) - begins
+    return begins + covered / 2 if covered > timedelta(0) else None
 
 
-def _noon(day: date) -> datetime:
-    return datetime.combine(day, time(12), UTC)
+def _cuts(lake: Lake, days: Sequence[date]) -> list[datetime]:
+    """The middle of the middle day, and the last moment of what is covered of the last one; none where nothing is."""
+    middle, reached = cut_of(lake, days), watermark(lake)
+    if middle is None or reached is None:
+        return []
+    over = datetime.combine(max(days), time(), UTC) + timedelta(days=1) - JUST_BEFORE
+    return sorted({middle, min(reached, over)})
+
+
+def _touched(inputs: Inputs, stored: pl.LazyFrame, since: datetime, cut: datetime) -> pl.Series:
+    """The entities that have a step in a stretch, or became known otherwise in it."""
+    within = pl.max_horizontal("event_time", "processed_time").is_between(since, cut)
+    found = [stored.filter(pl.col("known_at").is_between(since, cut)).select(id="entity_id")]
+    if inputs.versions is not None:
+        found.append(inputs.versions.filter(within).select(id="entity_id"))
+    if inputs.activities is not None and inputs.view.key is not None:
+        found.append(inputs.activities.filter(within).select(id=inputs.view.key))
+    if inputs.merges is not None:
+        found += [inputs.merges.filter(within).select(id=side) for side in ("loser_id", "winner_id")]
+    return pl.concat(found).unique().collect().to_series()
 
 
 def _questions(steps: pl.LazyFrame) -> pl.DataFrame:
@@ -180,24 +245,6 @@ def _questions(steps: pl.LazyFrame) -> pl.DataFrame:
     chosen = steps.select("entity_id", "known_at").sort(by_chance).head(SAMPLED_STEPS).collect()
     instants = [pl.col("known_at").alias("as_of"), (pl.col("known_at") - JUST_BEFORE).cast(UTC_US).alias("as_of")]
     return pl.concat([chosen.select("entity_id", instant) for instant in instants]).unique().sort("as_of", "entity_id")
-
-
-def _sampled(inputs: Inputs) -> Inputs:
-    """The inputs of some entities alone: a leak among them is caught as well as among all."""
-    key = inputs.view.key
-    rows = inputs.versions if inputs.activities is None or key is None else inputs.activities
-    if rows is None:
-        return inputs
-    named = pl.col("entity_id" if inputs.activities is None or key is None else key).alias("id")
-    ids = rows.select(named).drop_nulls().unique().sort(pl.col("id").hash(seed=17), "id").head(SAMPLED_ENTITIES)
-    versions = inputs.versions
-    activities = inputs.activities
-    if activities is not None and key is not None:
-        mine = activities.join(ids, left_on=key, right_on="id", how="semi").select("entity_id").unique()
-        activities = activities.join(mine, on="entity_id", how="semi").collect().lazy()
-    if versions is not None:
-        versions = versions.join(ids, left_on="entity_id", right_on="id", how="semi").collect().lazy()
-    return Inputs(inputs.view, activities, inputs.merges, versions)
 
 
 def _by_day(asked: pl.DataFrame, wrong: pl.DataFrame) -> list[Finding]:

@@ -44,7 +44,8 @@ class CheckResult:
 
     `severity` says what a failure means: `error` where later data would be wrong, `warn` where somebody should look.
     `remedy` says what to do, with the command where there is one: DAY stands for the first day that failed, OBJECT for
-    the table's object.
+    the table's object. `unjudged` are days that were asked for and not looked at, of a check that samples: what is red of
+    them stays red.
     """
 
     check: str
@@ -53,6 +54,7 @@ class CheckResult:
     remedy: str
     severity: Literal["warn", "error"] = "error"
     facts: dict[str, object] = field(default_factory=dict)
+    unjudged: frozenset[dt.date] = frozenset()
 
     @property
     def passed(self) -> bool:

@@ -6,7 +6,7 @@ lake, stands in the other modules.
 
 import re
 from collections.abc import Callable, Sequence
-from datetime import date
+from datetime import date, timedelta
 from itertools import pairwise
 
 import pandera.polars as pa
@@ -89,12 +89,15 @@ def merge_rules(objects: Sequence[str]) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(columns, checks=checks, strict=True, name="merges")
 
 
-def training_rules(*, watermark: pl.Expr | None = None, steps: Sequence[str] = ()) -> pa.DataFrameSchema:
+def training_rules(
+    *, watermark: pl.Expr | None = None, steps: Sequence[str] = (), embargo: timedelta = timedelta(0)
+) -> pa.DataFrameSchema:
     """What every training row keeps: a question at a moment, and an outcome that lies after it and was known in time.
 
     Args:
         watermark: The moment beyond which nothing was known; None where that is not asked.
-        steps: Columns with the moment of a step that a feature was read from: none may be after as_of.
+        steps: Columns with the moment of a step that a feature was read from: none may be after as_of, less the embargo.
+        embargo: How much older than as_of the features are.
     """
     columns = {
         "entity_id": pa.Column(pl.String()),
@@ -110,7 +113,7 @@ def training_rules(*, watermark: pl.Expr | None = None, steps: Sequence[str] = (
         row_rule("label_was_read_after_it_happened", pl.col("label_event_time") <= pl.col("label_known_at")),
         row_rule("label_is_read_after_as_of", pl.col("label_known_at") > pl.col("as_of")),
         row_rule("label_says_whether_it_happened", pl.col("label") == pl.col("label_event_time").is_not_null()),
-        *(row_rule(f"{name}_is_not_after_as_of", pl.col(name) <= pl.col("as_of")) for name in steps),
+        *(row_rule(f"{name}_is_not_after_as_of", pl.col(name) <= pl.col("as_of") - embargo) for name in steps),
     ]
     if watermark is not None:
         checks.append(row_rule("label_is_mature", pl.col("label_known_at") <= watermark))

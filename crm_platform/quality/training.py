@@ -1,7 +1,7 @@
 """Whether a stored training set holds what it says: labels after their question, features from before it.
 
 Reads a stored set and the timelines it was joined with, and joins them once more in DuckDB. How a set is made stands in
-`features`.
+`features`; what else its gate asks, in `training_gate`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,14 +10,19 @@ from datetime import timedelta
 import polars as pl
 
 from crm_platform.contracts import UTC_US
+from crm_platform.features.labels import LABELS
 from crm_platform.features.recipes import Recipe
-from crm_platform.features.training import TrainingSet, timelines_of, training_set
+from crm_platform.features.spines import since_then
+from crm_platform.features.training import TrainingSet, stored_set, timelines_of
 from crm_platform.lake import Lake
 from crm_platform.lake.query import query
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
 from crm_platform.quality.rules import holds, row_rule, training_rules
 
 CHECK = "leakage"
+KEYS_AND_LABELS = ("entity_id", "as_of", *LABELS)
+PLANTED_ROWS = 200
+"""Of how many rows the planted leak must be caught."""
 REMEDY = (
     "Do not train on this set. Materialize it again; if it stays, look at the columns named here: "
     "the timeline behind them was changed, or the join reads what was not known yet."
@@ -27,6 +32,8 @@ REMEDY = (
 def training_holds(lake: Lake, name: str) -> CheckResult:
     """Whether the newest set of a name keeps the rules of labels, and its features are those known at each as_of.
 
+    A leak is planted as well: the features of each entity's next question, which the comparison must tell.
+
     Args:
         lake: Where the set and its timelines stand.
         name: The set.
@@ -34,11 +41,11 @@ def training_holds(lake: Lake, name: str) -> CheckResult:
     Raises:
         TrainingError: There is no such set.
     """
-    found = training_set(lake, name)
+    found = stored_set(lake, name)
     recipe = found.manifest.recipe
     table = f"training/{name}/{found.manifest.id}"
     watermark = pl.lit(found.manifest.watermark, UTC_US)
-    rules = training_rules(watermark=watermark, steps=_moments(found.frame.columns))
+    rules = training_rules(watermark=watermark, steps=_moments(found.frame.columns), embargo=recipe.embargo)
     rules.checks = [*(rules.checks or []), *_of_recipe(recipe)]
     labels = holds(
         rules, found.frame, check=CHECK, table=table, remedy=REMEDY, shown=("entity_id", "as_of", "label_known_at")
@@ -48,12 +55,14 @@ def training_holds(lake: Lake, name: str) -> CheckResult:
         for prefix, steps in timelines_of(lake, found.manifest, until=recipe.last - recipe.embargo).items()
     }
     wrong = features_not_known(found.frame, timelines, recipe.embargo)
-    findings = [*labels.findings, _finding(found, wrong)]
+    findings = [*labels.findings, _finding(found, wrong), _canary(found.frame, timelines, recipe.embargo)]
     return CheckResult(CHECK, table, findings, REMEDY, facts={"rows": found.frame.height})
 
 
 def features_not_known(rows: pl.DataFrame, timelines: Mapping[str, pl.DataFrame], embargo: timedelta) -> pl.DataFrame:
     """Which features are not those of the step in force at as_of, less the embargo; looked up by DuckDB.
+
+    A column that no timeline gives was known at no moment: every row with a value in it is one too many.
 
     Args:
         rows: entity_id, as_of, and the features as `{prefix}__{column}`.
@@ -63,6 +72,7 @@ def features_not_known(rows: pl.DataFrame, timelines: Mapping[str, pl.DataFrame]
     Returns:
         entity_id, as_of, column: one row per value that differs.
     """
+    given: set[str] = set(KEYS_AND_LABELS)
     wrong = [pl.DataFrame(schema={"entity_id": pl.String, "as_of": UTC_US, "column": pl.String})]
     for prefix, steps in timelines.items():
         columns = [name for name in steps.columns if f"{prefix}__{name}" in rows.columns]
@@ -76,12 +86,16 @@ def features_not_known(rows: pl.DataFrame, timelines: Mapping[str, pl.DataFrame]
             questions=questions,
             steps=steps.select("entity_id", "known_at", *columns),
         )
-        beside = rows.join(in_force, on=["entity_id", "as_of"], how="left")
-        for name in columns:
+        in_force = in_force.cast(pl.Schema({name: steps.schema[name] for name in columns} | {"as_of": UTC_US}))
+        answers = since_then(in_force.select(columns), in_force.get_column("as_of"))
+        answers = answers.select(name for name in answers.columns if f"{prefix}__{name}" in rows.columns)
+        beside = rows.join(in_force.select("entity_id", "as_of").hstack(answers), on=["entity_id", "as_of"], how="left")
+        for name in answers.columns:
             ours = pl.col(f"{prefix}__{name}")
             differs = ours.ne_missing(pl.col(name).cast(rows.schema[f"{prefix}__{name}"]))
-            told = beside.filter(differs).select("entity_id", "as_of", pl.lit(f"{prefix}__{name}").alias("column"))
-            wrong.append(told)
+            wrong.append(_named(beside.filter(differs), f"{prefix}__{name}"))
+        given |= {f"{prefix}__{name}" for name in answers.columns}
+    wrong += [_named(rows.drop_nulls(name), name) for name in rows.columns if name not in given]
     return pl.concat(wrong).sort("as_of", "entity_id", "column")
 
 
@@ -91,13 +105,35 @@ def _moments(columns: Sequence[str]) -> list[str]:
     return [name for name in columns if name.endswith("__last_at") or (name.removesuffix("_since") in held - {name})]
 
 
+def _named(rows: pl.DataFrame, column: str) -> pl.DataFrame:
+    return rows.select("entity_id", "as_of", pl.lit(column).alias("column"))
+
+
 def _of_recipe(recipe: Recipe) -> list[object]:
     """The rules that the recipe's own boundaries give."""
     asked, happened, read = pl.col("as_of"), pl.col("label_event_time"), pl.col("label_known_at")
     return [
         row_rule("label_happened_within_the_horizon", happened <= asked + recipe.horizon),
         row_rule("label_was_read_after_horizon_and_grace", read >= asked + recipe.horizon + recipe.grace),
+        row_rule("label_was_read_no_later_than_horizon_and_grace", read <= asked + recipe.horizon + recipe.grace),
     ]
+
+
+def _canary(rows: pl.DataFrame, timelines: Mapping[str, pl.DataFrame], embargo: timedelta) -> Finding:
+    """Whether the comparison tells features that an entity has only at its next question."""
+    features = [name for name in rows.columns if name not in KEYS_AND_LABELS]
+    ahead = rows.with_columns(pl.col(name).shift(-1).over("entity_id", order_by="as_of") for name in features)
+    last = pl.col("as_of") == pl.col("as_of").max().over("entity_id")
+    planted = ahead.filter(~last).head(PLANTED_ROWS)
+    honest = rows.join(planted.select("entity_id", "as_of"), on=["entity_id", "as_of"], how="semi")
+    if planted.select(features).equals(honest.select(features)):
+        return Finding(
+            passed=True, what="No entity's features change between its questions: there is no leak to plant."
+        )
+    caught = not features_not_known(planted, timelines, embargo).is_empty()
+    what = "The planted leak was caught." if caught else "A planted leak was not caught: features of the next question."
+    shown = None if caught else planted.select("entity_id", "as_of").head(MOST_EXAMPLES)
+    return Finding(caught, what, failing=0 if caught else planted.height, total=planted.height, examples=shown)
 
 
 def _finding(found: TrainingSet, wrong: pl.DataFrame) -> Finding:

@@ -1,12 +1,12 @@
 """Whether the past of a timeline knows of its future: by forgetting the future, and by a leak planted on purpose.
 
-Pure, for any builder of timelines. The independent recomputation in SQL stands in `second_opinion`; reading the lake for
-both in `leakage`.
+Pure, for any builder of timelines. Some entities of a history, with all that ties them together, stand in `portions`; the
+independent recomputation in SQL in `second_opinion`; reading the lake for all of them in `leakage`.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 
 import polars as pl
 
@@ -94,32 +94,86 @@ def truncation(
         build: What built it.
 
     Returns:
-        A finding per cut, under its day: how many steps up to the cut say something else than the rebuilt past.
+        A finding per cut under its day, or under each day whose steps say something else than the rebuilt past.
     """
     findings: list[Finding] = []
     for cut in sorted(cuts):
-        until = cut + timedelta(microseconds=1)
-        past = build(inputs.known_by(cut), until).collect()
-        stored = steps.filter(pl.col("known_at") <= cut).collect()
-        wrong = disagreements(stored, past)
-        what = f"Steps up to {cut:%Y-%m-%d %H:%M:%S} are what was known then."
-        if wrong.height:
-            columns = wrong.get_column("column").unique().sort().to_list()
-            what = (
-                f"Steps up to {cut:%Y-%m-%d %H:%M:%S} differ from what was known then, in {', '.join(columns[:5])}"
-                f"{' and more' if len(columns) > 5 else ''}."  # noqa: PLR2004  five names fill a line
-            )
-        findings.append(
-            Finding(
-                passed=wrong.is_empty(),
-                what=what,
-                day=cut.date(),
-                failing=wrong.select("entity_id", "known_at").n_unique() if wrong.height else 0,
-                total=stored.height,
-                examples=wrong.head(MOST_EXAMPLES) if wrong.height else None,
-            )
+        found = Differences()
+        found.add(*differences(inputs, steps, cut, build=build))
+        findings += found.findings(cut)
+    return CheckResult("leakage_truncation", table, one_per_day(findings), REMEDY)
+
+
+def one_per_day(findings: Sequence[Finding]) -> list[Finding]:
+    """Of what several cuts found about a day the last failure, or else the last word: in the order of days."""
+    ordered = sorted(findings, key=lambda finding: not finding.passed)
+    return sorted({finding.day: finding for finding in ordered}.values(), key=lambda finding: finding.day or date.min)
+
+
+@dataclass
+class Differences:
+    """What was found wrong before one cut, portion by portion: counts and examples, so that it stays small."""
+
+    total: int = 0
+    failing: dict[date, int] = field(default_factory=dict)
+    columns: set[str] = field(default_factory=set)
+    examples: dict[date, pl.DataFrame] = field(default_factory=dict)
+
+    def add(self, wrong: pl.DataFrame, total: int) -> None:
+        """Adds what `differences` found in a portion."""
+        self.total += total
+        self.columns |= set(wrong.get_column("column").unique())
+        for (day,), mine in wrong.group_by(pl.col("known_at").dt.date(), maintain_order=True):
+            self.failing[day] = self.failing.get(day, 0) + mine.select("entity_id", "known_at").n_unique()
+            shown = [self.examples[day], mine] if day in self.examples else [mine]
+            self.examples[day] = pl.concat(shown).head(MOST_EXAMPLES)
+
+    def findings(self, cut: datetime) -> list[Finding]:
+        """One under the day of the cut where nothing differs, else one under each day with steps that do."""
+        if not self.failing:
+            what = f"Steps up to {cut:%Y-%m-%d %H:%M:%S} are what was known then."
+            return [Finding(passed=True, what=what, day=cut.date(), total=self.total)]
+        columns = sorted(self.columns)
+        what = (
+            f"Steps up to {cut:%Y-%m-%d %H:%M:%S} differ from what was known then, in {', '.join(columns[:5])}"
+            f"{' and more' if len(columns) > 5 else ''}."  # noqa: PLR2004  five names fill a line
         )
-    return CheckResult("leakage_truncation", table, findings, REMEDY)
+        return [
+            Finding(passed=False, what=what, day=day, failing=failing, total=self.total, examples=self.examples[day])
+            for day, failing in sorted(self.failing.items())
+        ]
+
+
+def differences(
+    inputs: Inputs,
+    steps: pl.LazyFrame,
+    cut: datetime,
+    *,
+    build: Build = honestly,
+    since: datetime | None = None,
+    inside: pl.Expr | None = None,
+) -> tuple[pl.DataFrame, int]:
+    """Where the steps up to a cut say something else than the past built again, and how many steps were looked at.
+
+    Args:
+        inputs: What the timeline was built from.
+        steps: The timeline, keyframes included or not; where `since` is given, at least from a keyframe before it on.
+        cut: What became known after this moment is dropped.
+        build: What built it.
+        since: Only steps from this moment on are judged; None for all.
+        inside: Whether a step's entity_id is one whose history is in the inputs whole; None where all are.
+
+    Returns:
+        entity_id, known_at, column: one row per value that differs; and the number of stored steps.
+    """
+    mine = pl.lit(value=True) if inside is None else inside
+    past = build(inputs.known_by(cut), cut + timedelta(microseconds=1)).filter(mine).collect()
+    stored = steps.filter(pl.col("known_at") <= cut, mine).collect()
+    wrong = disagreements(stored, past)
+    if since is None:
+        return wrong, stored.height
+    judged = pl.col("known_at") >= since
+    return wrong.filter(judged), stored.select(judged.sum()).item()
 
 
 def disagreements(left: pl.DataFrame, right: pl.DataFrame) -> pl.DataFrame:
@@ -189,7 +243,7 @@ def plant(inputs: Inputs, cut: datetime) -> Inputs | None:
     rows = inputs.versions if inputs.activities is None else inputs.activities
     if rows is None:
         return None
-    writes = ~pl.col("is_tombstone") & pl.col("changed_fields").is_null()
+    writes = ~pl.col("is_tombstone")
     if inputs.activities is not None and inputs.view.key is not None:
         writes &= pl.col(inputs.view.key).is_not_null()
     known = rows.filter(known_by(cut), writes).sort("processed_time", "event_time", "entity_id").last().collect()
@@ -201,7 +255,8 @@ def plant(inputs: Inputs, cut: datetime) -> Inputs | None:
         row = known.with_columns(*times, pl.lit(value=True).alias("is_tombstone"), _none(known).alias("changed_fields"))
         return replace(inputs, versions=pl.concat([rows, row.lazy()]))
     occurred = [] if inputs.view.time is None else [dated.alias(inputs.view.time)]
-    row = known.with_columns(*times, *occurred, pl.lit(CANARY).alias("entity_id"))
+    whole = pl.lit(None, known.schema["changed_fields"]).alias("changed_fields")
+    row = known.with_columns(*times, *occurred, whole, pl.lit(CANARY).alias("entity_id"))
     return replace(inputs, activities=pl.concat([rows, row.lazy()]))
 
 

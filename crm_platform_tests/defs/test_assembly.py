@@ -141,15 +141,16 @@ def test_every_check_has_a_section_in_the_runbook(repository):
     sections = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE))
     names = {key.name for key in repository.asset_graph.asset_check_keys}
     assert names - sections == set()
-    assert len(names) == 15
+    assert len(names) == 18
 
 
 def test_the_leakage_checks_and_those_of_history_hold_later_data_back(repository):
     checks = {key: repository.asset_graph.get(key) for key in repository.asset_graph.asset_check_keys}
     blocking = {key.name for key, node in checks.items() if node.blocking}
     assert blocking == {
-        "contract", "duplicates", "leakage", "leakage_planted", "leakage_recomputed", "leakage_truncation",
-        "offset_gaps", "reconciliation", "schema_drift",
+        "contract", "duplicates", "label_windows", "leakage", "leakage_planted", "leakage_recomputed",
+        "leakage_truncation", "leakage_whole_past", "offset_gaps", "perfect_predictors", "reconciliation",
+        "schema_drift",
     }  # fmt: skip
 
 
@@ -162,7 +163,24 @@ def test_jobs_sensors_and_schedules_are_there(repository):
         "gate_changed",
         "mended_days",
     }
-    assert {schedule.name for schedule in repository.schedule_defs} == {"nightly_snapshots", "late_data"}
+    assert {schedule.name for schedule in repository.schedule_defs} == {
+        "nightly_snapshots",
+        "late_data",
+        "monthly_leakage",
+    }
+
+
+def test_no_build_waits_for_the_check_that_reads_the_whole_past_and_every_build_plants_its_leak(repository):
+    def asked(job, check):
+        return sorted(node.name for node in repository.get_job(job).nodes if node.name.endswith(check))
+
+    views = ("account", "contact", "lead", "opportunity")
+    for job in ("everything", "increment", "rebuild", "nightly_snapshots"):
+        assert asked(job, "leakage_whole_past") == [], job
+        assert asked(job, "leakage_planted") == [f"features__{view}_leakage_planted" for view in views], job
+        assert asked(job, "leakage_truncation") == [f"features__{view}_leakage_truncation" for view in views], job
+    steps = [f"features__{view}_leakage_whole_past" for view in views]
+    assert sorted(node.name for node in repository.get_job("leakage_whole_past").nodes) == steps
 
 
 def test_definitions_load_with_an_empty_environment_and_no_network(tmp_path):

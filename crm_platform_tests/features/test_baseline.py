@@ -8,7 +8,8 @@ from crm_platform.contracts import UTC_US
 from crm_platform.features.baseline import BaselineError, Score, baseline, leaky_frame, score_both
 from crm_platform.features.build import build_features
 from crm_platform.features.catalogue import views_for
-from crm_platform.features.training import build_training_set, training_set
+from crm_platform.features.splits import purged_split
+from crm_platform.features.training import build_training_set, stored_set
 from crm_platform_tests.features.scenario import (
     CONTRACTS,
     FIRST,
@@ -112,7 +113,7 @@ def stored(tmp_path):
     view = views_for(MANIFEST, CONTRACTS)["lead"]
     build_features(lake, MANIFEST, CONTRACTS, view, days(FIRST, LAST), watermark=WATERMARK)
     build_training_set(lake, MANIFEST, "lead_conversion", watermark=WATERMARK)
-    return lake, training_set(lake, "lead_conversion")
+    return lake, stored_set(lake, "lead_conversion")
 
 
 def test_the_leaky_rows_are_the_sets_rows_with_what_is_known_at_its_end(stored):
@@ -132,3 +133,26 @@ def test_the_report_is_kept_beside_the_set_and_read_the_next_time(stored):
     assert report.point_in_time.auc < 0.9
     assert baseline(lake, found) == report
     assert (found.path / "baseline.json").read_bytes() == kept
+
+
+def test_a_purged_split_leaves_out_whose_outcome_is_known_in_the_test_to_the_microsecond():
+    us = timedelta(microseconds=1)
+    moments = [at(3, 1), at(3, 3), at(3, 3) + us, at(3, 9), at(3, 10) - us, at(3, 10), at(3, 20)]
+    frame = pl.DataFrame({"as_of": moments}, schema={"as_of": UTC_US})
+    train, test = purged_split(frame, at(3, 10), horizon=timedelta(days=6), embargo=timedelta(days=1))
+    assert train["as_of"].to_list() == [at(3, 1), at(3, 3)]
+    assert test["as_of"].to_list() == [at(3, 10), at(3, 20)]
+
+
+def test_rows_whose_outcome_the_test_would_see_are_not_trained_on_where_enough_are_left():
+    def many(*, leaky=False):
+        rows = [row for week in range(4) for copy in range(6) for row in week_of(week, leaky=leaky)]
+        return asked(*rows).with_columns(pl.col("entity_id") + "-" + (pl.int_range(pl.len()) // 8 % 6).cast(pl.String))
+
+    report = score_both(many(), many(leaky=True), FEATURES, horizon=timedelta(days=6), embargo=timedelta(days=2))
+    assert (report.is_purged, report.purged_rows, report.train_rows, report.test_rows) == (True, 48, 96, 48)
+
+
+def test_where_purging_leaves_too_few_the_report_says_that_its_scores_flatter():
+    report = score_both(HONEST, LEAKY, FEATURES, horizon=timedelta(days=30))
+    assert (report.is_purged, report.purged_rows, report.train_rows) == (False, 0, 24)

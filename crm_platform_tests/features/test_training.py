@@ -8,6 +8,7 @@ import pytest
 from crm_platform.contracts import RANGES
 from crm_platform.features.build import build_features
 from crm_platform.features.catalogue import views_for
+from crm_platform.features.gated import REQUIRED, Verdict, keep_verdict
 from crm_platform.features.recipes import Recipe, TrainingError, TrainingManifest, code_of, recipe_for
 from crm_platform.features.training import (
     build_training_set,
@@ -15,7 +16,7 @@ from crm_platform.features.training import (
     measured_lag,
     pinned_versions,
     rebuild,
-    training_set,
+    stored_set,
     training_set_as_of,
 )
 from crm_platform.lake import hold, release
@@ -57,8 +58,13 @@ def lake(tmp_path):
     return found
 
 
+def passed(lake, report):
+    for check in REQUIRED:
+        keep_verdict(lake, NAME, report.manifest.id, Verdict(check, passed=True, what="It held."))
+
+
 def rows(lake, *columns):
-    return training_set(lake, NAME).frame.select("entity_id", "as_of", *columns).rows()
+    return stored_set(lake, NAME).frame.select("entity_id", "as_of", *columns).rows()
 
 
 def test_each_open_lead_is_asked_about_weekly_with_what_was_known_and_what_became_of_it(lake):
@@ -89,7 +95,7 @@ def test_the_label_says_when_it_happened_and_when_it_was_read(lake):
 @pytest.mark.parametrize(("watermark", "last"), [(at(4, 15) - US, at(3, 9)), (at(4, 15), at(3, 16))])
 def test_questions_whose_answer_is_not_in_yet_are_left_out(lake, watermark, last):
     build(lake, watermark=watermark)
-    assert training_set(lake, NAME).frame["as_of"].max() == last
+    assert stored_set(lake, NAME).frame["as_of"].max() == last
 
 
 @pytest.mark.parametrize("table", ["features/lead", "history/lead", "landing/snapshot/activity"])
@@ -221,9 +227,9 @@ def test_a_change_in_the_stretch_that_was_read_makes_a_new_set_and_marks_the_old
     new = build(lake)
     assert new.manifest.id != old.manifest.id
     assert new.superseded == (old.manifest.id,)
-    assert training_set(lake, NAME, old.manifest.id).superseded == ("features/lead", "history/lead")
-    assert training_set(lake, NAME).manifest.id == new.manifest.id
-    assert training_set(lake, NAME).superseded == ()
+    assert stored_set(lake, NAME, old.manifest.id).superseded == ("features/lead", "history/lead")
+    assert stored_set(lake, NAME).manifest.id == new.manifest.id
+    assert stored_set(lake, NAME).superseded == ()
     assert mark_superseded(lake, NAME) == ()
 
 
@@ -234,7 +240,7 @@ def test_a_late_activity_supersedes_through_the_timeline_alone(lake):
     )
     build_timeline_of_leads(lake)
     assert mark_superseded(lake, NAME) == (old.manifest.id,)
-    assert training_set(lake, NAME).superseded == ("features/lead",)
+    assert stored_set(lake, NAME).superseded == ("features/lead",)
 
 
 def test_a_merge_of_leads_supersedes_and_one_of_accounts_does_not(lake):
@@ -248,17 +254,17 @@ def test_a_merge_of_leads_supersedes_and_one_of_accounts_does_not(lake):
 def test_dropping_what_became_known_later_changes_no_row(lake, tmp_path):
     edge = at(4, 1)
     build(lake)
-    kept = training_set(lake, NAME).frame.filter(pl.col("label_known_at") <= edge)
+    kept = stored_set(lake, NAME).frame.filter(pl.col("label_known_at") <= edge)
     other = small_lake(tmp_path / "other")
     write(other, "lead", [row for row in LEADS if max(row["event_time"], row["processed_time"]) <= edge])
     build_timeline_of_leads(other, edge)
     build(other, watermark=edge)
-    assert training_set(other, NAME).frame.rows() == kept.rows()
+    assert stored_set(other, NAME).frame.rows() == kept.rows()
 
 
 def test_a_set_without_any_mature_question_is_empty_and_typed(lake):
     build(lake, watermark=at(3, 20))
-    found = training_set(lake, NAME)
+    found = stored_set(lake, NAME)
     assert found.frame.height == 0
     assert found.frame.schema["as_of"] == pl.Datetime("us", "UTC")
     assert "lead__count_7d" in found.features.columns
@@ -266,7 +272,7 @@ def test_a_set_without_any_mature_question_is_empty_and_typed(lake):
 
 def test_the_loader_separates_features_from_keys_and_labels(lake):
     build(lake)
-    found = training_set(lake.root, NAME)
+    found = stored_set(lake.root, NAME)
     assert found.features.columns == [name for name in found.frame.columns if name.startswith("lead__")]
     assert found.labels.to_list() == [True, True, True, True, False, False, False, False, False, False]
 
@@ -275,18 +281,20 @@ def test_a_set_can_be_had_as_of_an_earlier_moment(lake):
     early = build(lake, watermark=at(4, 8))
     late = build(lake)
     assert early.manifest.id != late.manifest.id
+    passed(lake, early)
+    passed(lake, late)
     assert training_set_as_of(lake, NAME, at(4, 15)).manifest.id == late.manifest.id
     assert training_set_as_of(lake, NAME, at(4, 15) - US).manifest.id == early.manifest.id
-    with pytest.raises(TrainingError, match="that ends by 2026-04-01"):
+    with pytest.raises(TrainingError, match="that passed its checks and ends by 2026-04-01"):
         training_set_as_of(lake, NAME, at(4, 1))
 
 
 def test_a_set_that_does_not_exist_is_refused_by_name(lake):
     with pytest.raises(TrainingError, match="no training set 'lead_conversion' at all"):
-        training_set(lake, NAME)
+        stored_set(lake, NAME)
     build(lake)
     with pytest.raises(TrainingError, match="with id 0123"):
-        training_set(lake, NAME, "0123")
+        stored_set(lake, NAME, "0123")
 
 
 def test_an_undeclared_set_and_a_missing_input_are_refused(lake, tmp_path):
@@ -303,11 +311,11 @@ def test_a_half_written_set_of_a_killed_run_is_never_seen(lake):
     report.path.rename(staged)
     (staged / "manifest.json").unlink()
     with pytest.raises(TrainingError, match="with id"):
-        training_set(lake, NAME)
+        stored_set(lake, NAME)
     again = build(lake)
     assert again.is_new
     assert not staged.exists()
-    assert training_set(lake, NAME).frame.height == 10
+    assert stored_set(lake, NAME).frame.height == 10
 
 
 def test_the_versions_that_sets_pin_are_told(lake):

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import random
+from dataclasses import replace
 from decimal import Decimal
 
 import polars as pl
@@ -24,8 +25,9 @@ from crm_platform.features import (
     build_timeline,
 )
 from crm_platform.quality.leakage import differing
+from crm_platform.quality.planted import recomputation_tells
 from crm_platform.quality.second_opinion import judged, second_opinion
-from crm_platform.quality.truncation import Inputs, canary, disagreements, honestly, leakily, truncation
+from crm_platform.quality.truncation import Inputs, canary, disagreements, honestly, leakily, plant, truncation
 
 START = dt.datetime(2026, 3, 1, tzinfo=dt.UTC)
 TIMES = {"event_time": UTC_US, "processed_time": UTC_US}
@@ -196,7 +198,11 @@ def test_a_timeline_that_believes_everything_was_known_at_once_is_caught_with_it
     inputs = life(2)
     steps = leakily(inputs, START + dt.timedelta(days=40)).collect().lazy()
     found = truncation(inputs, steps, [START + dt.timedelta(days=5)], table="features/account")
-    assert (found.passed, found.severity, found.failed_days) == (False, "error", [dt.date(2026, 3, 6)])
+    assert (found.passed, found.severity, found.failed_days) == (
+        False,
+        "error",
+        [dt.date(2026, 3, day) for day in (4, 5, 6)],
+    )
     assert found.findings[0].examples is not None
     assert found.findings[0].examples.columns == ["entity_id", "known_at", "column"]
 
@@ -227,4 +233,22 @@ def test_a_leak_can_be_planted_where_there_are_attributes_alone():
     found = canary(
         Inputs(view, None, inputs.merges, inputs.versions), START + dt.timedelta(days=8), table="features/account"
     )
+    assert found.findings[0].what == "The planted leak was caught."
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_recomputation_tells_the_planted_leak_and_not_the_true_timeline(seed):
+    cut = START + dt.timedelta(days=6)
+    planted = plant(life(seed), cut)
+    assert planted is not None
+    assert recomputation_tells(planted, cut)
+    assert not recomputation_tells(planted, cut, leaky=honestly)
+
+
+def test_a_leak_can_be_planted_where_every_version_is_a_partial_update():
+    inputs = life(0)
+    assert inputs.activities is not None
+    named = pl.col("changed_fields").fill_null(["account_id", "amount", "channel", "currency", "occurred_at"])
+    partial = replace(inputs, activities=inputs.activities.with_columns(named))
+    found = canary(partial, START + dt.timedelta(days=6), table="features/account")
     assert found.findings[0].what == "The planted leak was caught."

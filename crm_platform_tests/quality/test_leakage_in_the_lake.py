@@ -8,15 +8,20 @@ import pytest
 from crm_platform.contracts import RANGES
 from crm_platform.features.build import build_features
 from crm_platform.features.catalogue import views_for
-from crm_platform.features.training import PARQUET, build_training_set, training_set
+from crm_platform.features.training import PARQUET, build_training_set, stored_set
 from crm_platform.lake import Lake
-from crm_platform.quality.leakage import planted_leak, recomputed, truncated
+from crm_platform.quality.leakage import recomputed, truncated
+from crm_platform.quality.planted import planted_leak
 from crm_platform.quality.training import training_holds
 from crm_platform_tests.features.scenario import CONTRACTS, FIRST, LAST, MANIFEST, WATERMARK, days, small_lake
 
 LEAD = views_for(MANIFEST, CONTRACTS)["lead"]
 NAME = "lead_conversion"
 DAYS = days(FIRST, LAST)
+
+
+def build_timeline(lake: Lake) -> None:
+    build_features(lake, MANIFEST, CONTRACTS, LEAD, DAYS, watermark=WATERMARK)
 
 
 @pytest.fixture
@@ -32,7 +37,7 @@ def lake(tmp_path) -> Lake:
         "recorded_at": WATERMARK,
     }
     found.append("landing/ranges", pl.DataFrame([told], schema=RANGES), token="1")
-    build_features(found, MANIFEST, CONTRACTS, LEAD, DAYS, watermark=WATERMARK)
+    build_timeline(found)
     build_training_set(found, MANIFEST, NAME, watermark=WATERMARK)
     return found
 
@@ -87,7 +92,7 @@ def test_a_view_without_a_stored_timeline_gives_no_finding(tmp_path):
 
 def rewritten(lake: Lake, *columns: pl.Expr):
     """The check's answer on the stored set with other values in it."""
-    found = training_set(lake, NAME)
+    found = stored_set(lake, NAME)
     found.frame.with_columns(*columns).write_parquet(found.path / PARQUET)
     return training_holds(lake, NAME)
 

@@ -12,7 +12,7 @@ import pytest
 from crm_platform.cli import main
 from crm_platform.contracts import MERGES
 from crm_platform.defs.checklist import checklist
-from crm_platform.features.training import PARQUET, training_set
+from crm_platform.features.training import PARQUET, stored_set
 from crm_platform.history.build import build_history
 from crm_platform.lake import Lake
 from crm_platform.landing import DriftError, land_snapshot
@@ -22,9 +22,11 @@ from crm_platform.quality.drift import drift_of, landed_drift
 from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
-from crm_platform.quality.leakage import recomputed, truncated
+from crm_platform.quality.leakage import recomputed, truncated, whole_past
+from crm_platform.quality.predictors import PredictorLimits
 from crm_platform.quality.reconciliation import reconciliation
 from crm_platform.quality.training import training_holds
+from crm_platform.quality.training_gate import label_windows, perfect_predictors
 from crm_platform.quality.truncation import canary, honestly
 from crm_platform.sources import load_manifest
 from crm_platform_tests.features import scenario
@@ -127,13 +129,17 @@ def of_leaks(lake):
     spoil(lake, step["entity_id"], step["known_date"], known_at=pl.col("known_at") - dt.timedelta(hours=1))
     yield recomputed(lake, scenario.CONTRACTS, LEAD, DAYS)
     yield truncated(lake, scenario.CONTRACTS, LEAD, DAYS)
+    yield whole_past(lake, scenario.CONTRACTS, LEAD, DAYS)
 
 
 def of_training(lake):
-    found = training_set(lake, NAME)
+    found = stored_set(lake, NAME)
     early = pl.when(pl.col("label")).then(pl.col("as_of")).alias("label_event_time")
     found.frame.with_columns(early).write_parquet(found.path / PARQUET)
     yield training_holds(lake, NAME)
+    yield label_windows(lake, NAME)
+    found.frame.with_columns(pl.col("label").alias("lead__is_won")).write_parquet(found.path / PARQUET)
+    yield perfect_predictors(lake, NAME, PredictorLimits(auc=0.98, entities=1))
 
 
 ON_COMPANIES = (of_feed, of_open_batch, of_object, of_versions, of_hole, of_snapshot, of_short_snapshot, of_drift)

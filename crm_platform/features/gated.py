@@ -1,0 +1,204 @@
+"""Which stored training sets may be read by name: those whose checks all passed, and whose inputs are not red.
+
+What the checks said is kept beside each set, one small file per check. The pointer by which a name finds its set moves
+here alone, once all have passed: a set whose checks never ran is no more readable than one that failed. What the checks
+look at is decided in `quality`; how files are written, in `shelf`.
+"""
+
+import json
+import logging
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from pathlib import Path
+
+from crm_platform.features.recipes import TrainingError
+from crm_platform.features.shelf import (
+    LATEST,
+    NEWEST,
+    TrainingSet,
+    folder_of,
+    manifest_at,
+    outdated_inputs,
+    point_to,
+    pointed_at,
+    stored_in,
+    stored_set,
+    write_whole,
+)
+from crm_platform.lake import Lake, Red, audit, red_partitions
+
+logger = logging.getLogger(__name__)
+
+REQUIRED = ("leakage", "label_windows", "perfect_predictors")
+"""The checks that a set must have passed."""
+RUNBOOK = "docs/runbook.md"
+VERDICT = "gate-{check}.json"
+READ_UNGATED = "training.read_ungated"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one check said of one set: whether it passed, and in one sentence what it found."""
+
+    check: str
+    passed: bool
+    what: str
+
+
+@dataclass(frozen=True)
+class Override:
+    """Who reads a set that its gate holds back, and why; both stand in the audit log."""
+
+    by: str
+    why: str
+
+    def __post_init__(self) -> None:
+        """Refuses to be audited as nobody, or for no reason."""
+        if not self.by.strip() or not self.why.strip():
+            raise GateError.nameless()
+
+
+class GateError(TrainingError):
+    """A training set is there, and must not be read as if nothing were wrong with it."""
+
+    @classmethod
+    def failed(cls, name: str, identity: str, failed: list[Verdict]) -> "GateError":
+        """Names the checks that failed, and what the first one found."""
+        checks = ", ".join(verdict.check for verdict in failed)
+        return cls(
+            f"Training set {name} {identity} cannot be read: its check {checks} failed. {failed[0].what} "
+            f"{RUNBOOK}#{failed[0].check} says how to mend it; then materialize training/{name} again. "
+            + _all_the_same()
+        )
+
+    @classmethod
+    def unjudged(cls, name: str, identity: str, missing: list[str]) -> "GateError":
+        """Names the checks that have not run."""
+        return cls(
+            f"Training set {name} {identity} cannot be read yet: {', '.join(missing)} has not looked at it; its run was "
+            f"stopped, or ran without checks. Run `crm-platform check training/{name}` ({RUNBOOK}#{missing[0]}). "
+            + _all_the_same()
+        )
+
+    @classmethod
+    def red(cls, name: str, identity: str, red: Red) -> "GateError":
+        """Names the red day of an input that the set reads."""
+        return cls(
+            f"Training set {name} {identity} cannot be read: it was made from {red.asset}, whose day {red.day} is red by "
+            f"{red.check} since {red.since:%Y-%m-%d %H:%M} UTC. {RUNBOOK}#{red.check} says how to mend the day; or "
+            f"materialize training/{name} again, which ends before it. " + _all_the_same()
+        )
+
+    @classmethod
+    def nameless(cls) -> "GateError":
+        """Says that an override needs a name and a reason."""
+        return cls("An override of the training gate needs who and why: give Override(by=…, why=…) words in both.")
+
+
+def training_set(
+    lake: Lake | Path | str,
+    name: str,
+    id: str | None = None,  # noqa: A002  a notebook's word
+    *,
+    override: Override | None = None,
+) -> TrainingSet:
+    """Opens a stored training set, for a notebook.
+
+    Args:
+        lake: The lake, or where it lies.
+        name: Such as `lead_conversion`.
+        id: Which one; None for the one whose checks passed last, or with an override for the one built last.
+        override: Who reads a set that its gate holds back, and why: written to the audit log before anything is read.
+
+    Raises:
+        TrainingError: There is no such set.
+        GateError: A check of it failed or never ran, or a day that it was made from is red.
+    """
+    folder = folder_of(lake, name)
+    newest, latest = pointed_at(folder, NEWEST), pointed_at(folder, LATEST)
+    wanted = id or (newest if override is not None else latest or newest)
+    found = stored_set(lake, name, wanted)
+    why = refusal(lake, name, found)
+    if override is not None and why is not None:
+        opened = lake if isinstance(lake, Lake) else Lake(lake)
+        detail = {"why": override.why, "refused": str(why)}
+        audit(opened, actor=override.by, action=READ_UNGATED, subject=f"training/{name}/{wanted}", detail=detail)
+    elif why is not None:
+        raise why
+    elif id is None and newest != wanted:
+        logger.warning(
+            "training set %s %s was built later and has not passed its checks: reading %s", name, newest, wanted
+        )
+    return found
+
+
+def training_set_as_of(lake: Lake | Path | str, name: str, moment: datetime) -> TrainingSet:
+    """Opens the stored training set that knows most of what was known at a moment, and nothing later, of those that passed.
+
+    Raises:
+        TrainingError: Every stored set that passed its checks knows more than that, or there is none.
+        GateError: A day that it was made from is red.
+    """
+    folder = folder_of(lake, name)
+    found = [manifest_at(folder / one) for one in stored_in(folder) if has_passed(folder / one)]
+    fitting = [one for one in found if one.recipe.labels_read_at <= moment]
+    if not fitting:
+        raise TrainingError.unknown(
+            name, f"that passed its checks and ends by {moment.isoformat()}", [one.id for one in found]
+        )
+    valid = [one for one in fitting if not outdated_inputs(folder / one.id)] or fitting
+    return training_set(lake, name, max(valid, key=lambda one: (one.recipe.labels_read_at, one.watermark, one.id)).id)
+
+
+def refusal(lake: Lake | Path | str, name: str, found: TrainingSet) -> GateError | None:
+    """Why a set must not be read by name; None where nothing stands against it."""
+    identity, verdicts = found.manifest.id, verdicts_on(found.path)
+    failed = [verdicts[check] for check in REQUIRED if check in verdicts and not verdicts[check].passed]
+    if failed:
+        return GateError.failed(name, identity, failed)
+    missing = [check for check in REQUIRED if check not in verdicts]
+    if missing:
+        return GateError.unjudged(name, identity, missing)
+    red = _red_input(lake if isinstance(lake, Lake) else Lake(lake), found)
+    return None if red is None else GateError.red(name, identity, red)
+
+
+def keep_verdict(lake: Lake, name: str, identity: str, verdict: Verdict) -> bool:
+    """Keeps what a check said of a set, and lets the name find the set once all have passed.
+
+    Returns:
+        Whether the name finds this set now.
+    """
+    path = folder_of(lake, name) / identity
+    content = json.dumps(asdict(verdict), indent=2).encode() + b"\n"
+    kept = path / VERDICT.format(check=verdict.check)
+    if not kept.exists() or kept.read_bytes() != content:
+        write_whole(kept, content)
+    if has_passed(path):
+        point_to(path, LATEST)
+    return pointed_at(path.parent, LATEST) == identity and has_passed(path)
+
+
+def verdicts_on(path: Path) -> dict[str, Verdict]:
+    """What the checks said of a stored set, by check; those that never ran are not there."""
+    kept = {check: path / VERDICT.format(check=check) for check in REQUIRED}
+    return {check: Verdict(**json.loads(file.read_bytes())) for check, file in kept.items() if file.exists()}
+
+
+def has_passed(path: Path) -> bool:
+    """Whether every required check looked at a stored set and passed."""
+    verdicts = verdicts_on(path)
+    return all(check in verdicts and verdicts[check].passed for check in REQUIRED)
+
+
+def _red_input(lake: Lake, found: TrainingSet) -> Red | None:
+    """The first red day of an input within the stretch that a set reads of it."""
+    recipe = found.manifest.recipe
+    asked, read = recipe.last - recipe.embargo, recipe.labels_read_at
+    until = {table: asked if table in recipe.timelines.values() else read for table in found.manifest.inputs}
+    within = [red for red in red_partitions(lake) if red.asset in until and red.day <= until[red.asset].date()]
+    return min(within, key=lambda red: red.day, default=None)
+
+
+def _all_the_same() -> str:
+    return 'To read it all the same, which is audited, give override=Override(by="…", why="…") or --despite-gate.'
