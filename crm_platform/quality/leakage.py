@@ -11,7 +11,7 @@ import polars as pl
 
 from crm_platform.contracts import MERGES, UTC_US, Contract
 from crm_platform.features.catalogue import BoundView
-from crm_platform.lake import Lake
+from crm_platform.lake import Lake, red_partitions
 from crm_platform.landing import watermark
 from crm_platform.quality.portions import portions, touching
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
@@ -121,7 +121,8 @@ def recomputed(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView, 
     if not days or not lake.exists(table):
         return CheckResult("leakage_recomputed", table, [], REMEDY)
     stored = lake.scan(table)
-    asked = _questions(stored.filter(pl.col("known_date").is_in(list(days))))
+    red = [one.day for one in red_partitions(lake) if (one.asset, one.check) == (table, "leakage_recomputed")]
+    asked = _questions(stored.filter(pl.col("known_date").is_in(list(days))), red)
     if asked.is_empty():
         return CheckResult("leakage_recomputed", table, [], REMEDY)
     inputs = inputs_of(lake, contracts, bound)
@@ -239,10 +240,17 @@ def _touched(inputs: Inputs, stored: pl.LazyFrame, since: datetime, cut: datetim
     return pl.concat(found).unique().collect().to_series()
 
 
-def _questions(steps: pl.LazyFrame) -> pl.DataFrame:
-    """A sample of steps, the same every time: each asked about at its instant and just before it."""
+def _questions(steps: pl.LazyFrame, red: Sequence[date]) -> pl.DataFrame:
+    """A sample of steps, the same every time: each asked about at its instant and just before it.
+
+    Of each red day as many as of all together: what made it red is asked again, so that a pass may release it.
+    """
     by_chance = pl.struct("entity_id", "known_at").hash(seed=17)
-    chosen = steps.select("entity_id", "known_at").sort(by_chance).head(SAMPLED_STEPS).collect()
+    ordered = steps.select("entity_id", "known_at", "known_date").sort(by_chance)
+    of_red = ordered.filter(pl.col("known_date").is_in(list(red))).group_by("known_date", maintain_order=True)
+    columns = ["entity_id", "known_at"]
+    parts = [ordered.head(SAMPLED_STEPS).select(columns), of_red.head(SAMPLED_STEPS).select(columns)]
+    chosen = pl.concat(parts).unique().collect()
     instants = [pl.col("known_at").alias("as_of"), (pl.col("known_at") - JUST_BEFORE).cast(UTC_US).alias("as_of")]
     return pl.concat([chosen.select("entity_id", instant) for instant in instants]).unique().sort("as_of", "entity_id")
 

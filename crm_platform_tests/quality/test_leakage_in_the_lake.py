@@ -9,7 +9,7 @@ from crm_platform.contracts import RANGES
 from crm_platform.features.build import build_features
 from crm_platform.features.catalogue import views_for
 from crm_platform.features.training import PARQUET, build_training_set, stored_set
-from crm_platform.lake import Lake
+from crm_platform.lake import Lake, hold
 from crm_platform.quality.leakage import recomputed, truncated
 from crm_platform.quality.planted import planted_leak
 from crm_platform.quality.training import training_holds
@@ -73,6 +73,17 @@ def test_a_step_that_stands_earlier_than_it_was_known_is_caught_by_both(lake):
     found = truncated(lake, CONTRACTS, LEAD, DAYS)
     assert not found.passed
     assert "count_7d" in found.findings[0].what
+
+
+def test_a_red_day_that_is_well_again_is_asked_about_and_one_without_a_question_is_not_judged(lake):
+    one = lake.scan("features/lead").filter(pl.col("count_7d") > 0).collect().row(0, named=True)["known_date"]
+    hold(lake, "features/lead", one, "leakage_recomputed", "it was wrong")
+    found = recomputed(lake, CONTRACTS, LEAD, DAYS)
+    assert one in {finding.day for finding in found.findings if finding.passed}
+    assert one not in found.unjudged
+    asked = {finding.day for finding in found.findings}
+    with_steps = set(lake.scan("features/lead").select("known_date").collect()["known_date"])
+    assert found.unjudged == with_steps - asked
 
 
 def test_a_wrong_value_is_named_by_its_column(lake):
