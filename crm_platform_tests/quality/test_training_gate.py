@@ -73,6 +73,19 @@ def test_a_set_that_failed_is_refused_with_its_check_its_finding_and_the_runbook
         training_set_as_of(lake, NAME, WATERMARK)
 
 
+def test_a_new_set_that_fails_takes_nothing_away_from_the_old_one(lake):
+    judged_by_all(lake, NAME)
+    old = training_set(lake, NAME).manifest.id
+    write(lake, "lead", [*LEADS, lead("L7", at(3, 3), status="new")])
+    build_timeline(lake)
+    new = build_training_set(lake, MANIFEST, NAME, watermark=WATERMARK).manifest.id
+    spoil(lake, (pl.col("lead__count_7d") + 1).alias("lead__count_7d"))
+    judged_by_all(lake, NAME)
+    assert training_set(lake, NAME).manifest.id == old
+    with pytest.raises(GateError, match="its check leakage failed"):
+        training_set(lake, NAME, new)
+
+
 def test_a_set_that_fails_later_is_not_readable_any_more(lake):
     judged_by_all(lake, NAME)
     spoil(lake, (pl.col("lead__count_7d") + 1).alias("lead__count_7d"))

@@ -14,7 +14,7 @@ from crm_platform.contracts import MERGES
 from crm_platform.defs.checklist import checklist
 from crm_platform.features.training import PARQUET, stored_set
 from crm_platform.history.build import build_history
-from crm_platform.lake import Lake
+from crm_platform.lake import Lake, hold
 from crm_platform.landing import DriftError, land_snapshot
 from crm_platform.quality.contracts import living_keep_contract, quarantined, versions_keep_contract
 from crm_platform.quality.derived import merges_keep_rules, steps_keep_rules
@@ -25,6 +25,7 @@ from crm_platform.quality.gaps import missing_days, offset_gaps
 from crm_platform.quality.leakage import recomputed, truncated, whole_past
 from crm_platform.quality.predictors import PredictorLimits
 from crm_platform.quality.reconciliation import reconciliation
+from crm_platform.quality.red import nothing_red
 from crm_platform.quality.training import training_holds
 from crm_platform.quality.training_gate import label_windows, perfect_predictors
 from crm_platform.quality.truncation import canary, honestly
@@ -118,6 +119,11 @@ def a_step(lake):
     return lake.scan("features/lead").filter(pl.col("count_7d") > 0).sort("known_at").collect().row(0, named=True)
 
 
+def of_gate(lake):
+    hold(lake, "history/company", TUESDAY, "contract", "a rule is broken")
+    yield nothing_red(lake)
+
+
 def of_steps(lake):
     step = a_step(lake)
     spoil(lake, step["entity_id"], step["known_date"], changed_at=pl.col("known_at") + dt.timedelta(hours=1))
@@ -179,7 +185,7 @@ def complaints(result):
     return [what for what, holds in wanted.items() if not holds]
 
 
-@pytest.mark.parametrize("failing", [*ON_COMPANIES, of_merges, of_blind_canary])
+@pytest.mark.parametrize("failing", [*ON_COMPANIES, of_merges, of_blind_canary, of_gate])
 def test_a_failing_check_says_what_where_how_many_an_example_and_what_to_do(tmp_path, failing):
     for result in failing(Lake(tmp_path)):
         assert complaints(result) == [], result.summary()
@@ -194,7 +200,7 @@ def test_so_does_a_check_of_features_and_training_sets(lead_lake, failing):
 def test_no_check_of_the_sandbox_goes_without_a_failing_case_here(tmp_path, lead_lake):
     seen = {
         result.check
-        for number, failing in enumerate((*ON_COMPANIES, of_merges, of_blind_canary))
+        for number, failing in enumerate((*ON_COMPANIES, of_merges, of_blind_canary, of_gate))
         for result in failing(Lake(tmp_path / str(number)))
     }
     seen |= {result.check for failing in ON_LEADS for result in failing(lead_lake)}
