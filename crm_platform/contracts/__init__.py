@@ -24,10 +24,12 @@ from crm_platform.contracts.envelope import (
     RANGES,
     RAW_CHANGE,
     RED,
+    SCHEMAS,
     TOMBSTONES,
     UTC_US,
 )
 from crm_platform.contracts.errors import ContractError, CrmPlatformError, PermanentError, TransientError
+from crm_platform.contracts.policies import Policies, Policy
 
 __all__ = [
     "CHANNELS",
@@ -38,6 +40,7 @@ __all__ = [
     "RANGES",
     "RAW_CHANGE",
     "RED",
+    "SCHEMAS",
     "TOMBSTONES",
     "UTC_US",
     "Checked",
@@ -49,6 +52,8 @@ __all__ = [
     "Money",
     "ObjectModel",
     "PermanentError",
+    "Policies",
+    "Policy",
     "Text",
     "TextList",
     "TransientError",

@@ -25,6 +25,7 @@ from crm_platform.contracts.envelope import (
     Common,
 )
 from crm_platform.contracts.errors import ContractError
+from crm_platform.contracts.policies import DEFAULT, Policies
 
 Text = str
 Money = Annotated[pl.Decimal, 18, 2]
@@ -106,6 +107,7 @@ class Contract:
     source: str
     object: str
     model: type[ObjectModel]
+    policies: Policies = DEFAULT
 
     @cached_property
     def _fields(self) -> Mapping[str, pa.Column]:
@@ -180,12 +182,27 @@ class Contract:
         before, after = _around(hop)
         partial = hop in PARTIAL_HOPS
         columns = {name: _common(column) for name, column in before.items()}
-        for name, column in self._fields.items():
+        enforced = {name: self._enforced(column) for name, column in self._fields.items()}
+        for name, column in enforced.items():
             columns[name] = _relaxed(column) if partial else column
         columns |= {name: _common(column) for name, column in after.items()}
-        written = [name for name, column in self._fields.items() if not column.nullable] if partial else []
+        written = [name for name, column in enforced.items() if not column.nullable] if partial else []
         checks = [_filled_where_written(name) for name in written]
         return pa.DataFrameSchema(columns, checks=checks, strict=True, name=f"{self.source}.{self.object}.{hop}")
+
+    def _enforced(self, column: pa.Column) -> pa.Column:
+        """A column without the rules that the object's policies do not hold rows to; its key is always held to all."""
+        if _told(column, "key"):
+            return column
+        admits = self.policies.admit_categories
+        return pa.Column(
+            _polars(column),
+            [check for check in column.checks if not (admits and check.name == "isin")],
+            nullable=column.nullable or self.policies.admit_nulls,
+            unique=column.unique,
+            description=column.description,
+            metadata=column.metadata,
+        )
 
     def check(self, frame: pl.DataFrame, hop: Hop) -> Checked:
         """Splits a frame into the rows that keep the contract and the rules that the others break.
@@ -223,14 +240,22 @@ class Contract:
 def contracts_in(module: str) -> dict[str, Contract]:
     """The contracts that a module declares as SOURCE and OBJECTS, by object name, in declaration order.
 
+    Where the module declares POLICIES, they say per object what is done about exports that differ.
+
     Raises:
-        ContractError: The module declares none, or a contract lacks a key or takes a reserved column name.
+        ContractError: The module declares none, a contract lacks a key or takes a reserved column name, or policies are
+            declared for an object that is not there.
     """
     declared = importlib.import_module(module)
     objects: dict[str, type[ObjectModel]] = getattr(declared, "OBJECTS", {})
     if not objects:
         raise ContractError.no_module(module)
-    found = {name: Contract(declared.SOURCE, name, model) for name, model in objects.items()}
+    policies: dict[str, Policies] = getattr(declared, "POLICIES", {})
+    if policies.keys() - objects.keys():
+        raise ContractError.other_policies(module, sorted(policies.keys() - objects.keys()))
+    found = {
+        name: Contract(declared.SOURCE, name, model, policies.get(name, DEFAULT)) for name, model in objects.items()
+    }
     for contract in found.values():
         taken = sorted(RESERVED & set(contract.columns))
         if taken:

@@ -154,3 +154,17 @@ RED = pl.Schema(
     }
 )
 """One red partition: which check, since when, and when it was mended."""
+
+SCHEMAS = pl.Schema(
+    {
+        "object": pl.String(),
+        "from_day": pl.Date(),
+        "fingerprint": pl.String(),
+        "column": pl.String(),
+        "type": pl.String(),
+        "nullable": pl.Boolean(),
+        "read_from": pl.String(),
+        "recorded_at": UTC_US,
+    }
+)
+"""One column of the schema that an object's exports have from a day on, up to the next day that has lines; `read_from` where it came renamed."""

@@ -4,6 +4,8 @@ Retrying is decided in one place by these two families: a `TransientError` may g
 `PermanentError` needs somebody to change something. No message ever carries a payload, a secret or a person's data.
 """
 
+from collections.abc import Sequence
+
 
 class CrmPlatformError(Exception):
     """Anything that crm_platform refuses or fails to do; the message says what, where and how much, what to do."""
@@ -36,6 +38,23 @@ class ContractError(PermanentError):
         return cls(
             f"Contract {source}/{object_name} needs exactly one column with key=True; found: {found}. "
             "Mark the column that identifies the object."
+        )
+
+    @classmethod
+    def no_policy(cls, change: str, policy: str, allowed: Sequence[str]) -> "ContractError":
+        """Says that a kind of change has a policy that it cannot have."""
+        return cls(
+            f"The policy for columns that are {change} cannot be {policy!r}. Say one of: {', '.join(allowed)}; rows that "
+            "landed before keep their types, so no policy lets another type in."
+            if change == "retyped"
+            else f"The policy for {change} cannot be {policy!r}. Say one of: {', '.join(allowed)}."
+        )
+
+    @classmethod
+    def other_policies(cls, module: str, objects: list[str]) -> "ContractError":
+        """Says that policies are declared for objects that the module has no model of."""
+        return cls(
+            f"POLICIES of {module} names objects without a model: {', '.join(objects)}. Name them as OBJECTS does."
         )
 
     @classmethod

@@ -22,6 +22,7 @@ from crm_platform.quality.reconciliation import reconciliation
 from crm_platform.quality.red import nothing_red
 from crm_platform.quality.result import CheckResult
 from crm_platform.quality.training_gate import judged
+from crm_platform.quality.values import value_drift
 from crm_platform.sources import Manifest, now
 
 WHOLE_PAST = "leakage_whole_past"
@@ -132,6 +133,13 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
                 f"landing/snapshot/{name}",
                 "The export has the contract's columns, types and values; incompatible ones stop the day.",
                 lambda platform, lake, days: landed_drift(lake, platform.manifest, contract, days),
+            ),
+            Declared(
+                "value_drift",
+                f"landing/snapshot/{name}",
+                "Values, nulls, rows and lateness are like those of the exports just before.",
+                over(value_drift),
+                gates=False,
             ),
             Declared(
                 "reconciliation",

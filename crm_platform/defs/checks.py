@@ -84,13 +84,14 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
                     partition=finding.day.isoformat(),
                     severity=_severity(result),
                     description=teller.sentence(finding.what),
-                    metadata=teller.metadata(result, [finding]),
+                    metadata=teller.metadata(result, [finding]) | teller.beside(finding.facts),
                 )
         yield dg.AssetCheckResult(
             passed=result.passed,
             severity=_summary_severity(declared, result, looked_at),
             description=teller.sentence(result.summary()),
             metadata=teller.metadata(result, [f for f in result.findings if not f.passed])
+            | teller.beside(result.facts)
             | {"total_rows": result.total},
         )
 

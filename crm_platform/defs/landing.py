@@ -12,7 +12,9 @@ from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import column_schema, landing_lag, written
 from crm_platform.defs.tables import asset_of, table_spec
 from crm_platform.landing import DriftError, covered_days, land_changes, land_snapshot, landed_facts, watermark
-from crm_platform.quality.drift import drift_of
+from crm_platform.quality.differences import drift_of
+from crm_platform.quality.drift import values_before
+from crm_platform.quality.schemas import recorder
 from crm_platform.sources import Manifest
 
 GROUP = "landing"
@@ -81,7 +83,14 @@ def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinit
             for day in days_of(context):
                 try:
                     report = land_snapshot(
-                        lake, source, manifest, contract, day, drift=drift_of(contract), progress=context.log.info
+                        lake,
+                        source,
+                        manifest,
+                        contract,
+                        day,
+                        drift=drift_of(contract, values_before(lake, contract, day)),
+                        record=recorder(lake, contract),
+                        progress=context.log.info,
                     )
                 except DriftError as drifted:  # the day stays out; its check turns it red, the other days go on
                     context.log.warning(str(drifted))

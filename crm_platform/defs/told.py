@@ -4,22 +4,26 @@ Examples and sentences pass the mask here, and nowhere is an evaluation made wit
 """
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from dagster._core.event_api import PartitionKeyFilter
 from dagster._core.storage.asset_check_execution_record import AssetCheckExecutionRecordStatus
 
 from crm_platform.defs.report import table
 from crm_platform.lake import Lake, red_partitions
 from crm_platform.quality.masking import masked, masked_text
-from crm_platform.quality.result import CheckResult, Finding
+from crm_platform.quality.result import CheckResult, Finding, Markdown
 
 ENDED = {AssetCheckExecutionRecordStatus.SUCCEEDED, AssetCheckExecutionRecordStatus.FAILED}
 LOOKED_BACK = 200
 """How many evaluations of a check are looked at to say since when it fails, at most."""
+
+MOST_SHOWN = 100
+"""Rows of a table that stands beside a finding, such as an object's columns."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,18 @@ class Teller:
         if examples:
             told["examples"] = dg.MetadataValue.md(table(masked(examples[0], self.personal)))
         return told | {name: fact for name, fact in result.facts.items() if isinstance(fact, int | float | str)}
+
+    def beside(self, facts: Mapping[str, object]) -> dict[str, Any]:
+        """What is shown beside the verdict, whatever it is: frames as tables, Markdown as such, numbers and words."""
+        told: dict[str, Any] = {}
+        for name, fact in facts.items():
+            if isinstance(fact, pl.DataFrame):
+                told[name] = dg.MetadataValue.md(table(masked(fact, self.personal), MOST_SHOWN))
+            elif isinstance(fact, Markdown):
+                told[name] = dg.MetadataValue.md(fact.text)
+            elif isinstance(fact, int | float | str):
+                told[name] = fact
+        return told
 
     def command(self, days: Sequence[dt.date]) -> str:
         """The command that looks again at just what failed."""

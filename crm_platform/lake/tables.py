@@ -41,6 +41,7 @@ LAYOUTS = (
     Layout("state/history/*", "state_date", VERSION_ORDER),
     Layout("state/features/*", "state_date", VERSION_ORDER),
     Layout("state/*", "entity_range", ("entity_id",)),
+    Layout("quality/schemas", None, ("object", "from_day", "recorded_at", "column"), append_only=True),
     Layout("gate/red", None, ("asset", "day", "check", "since"), append_only=True),
     Layout("audit/log", "date", ("sequence",), append_only=True),
 )

@@ -4,7 +4,7 @@ Reads files, writes none. When a snapshot is taken and where it lands is decided
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
@@ -28,12 +28,20 @@ _NOTHING = pl.lit(None, dtype=pl.String())
 class Part:
     """One file of an export: its rows with the types of the file, and for JSON lines the lines themselves.
 
-    `delivered` has the manifest's names of the columns, `sources` leads from these to the names in the file.
+    `delivered` has the manifest's names of the columns, `sources` leads from these to the names in the file. `waits_for`
+    names columns on whose account rows wait in quarantine, and by which rule: one that the contract does not know holds
+    back the rows that have a value in it, one that it does all of them.
     """
 
     delivered: pl.DataFrame
     sources: Mapping[str, str]
     lines: pl.Series | None = None
+    waits_for: Mapping[str, str] = field(default_factory=dict)
+
+    def renamed(self, names: Mapping[str, str]) -> "Part":
+        """The same rows with some columns under other names."""
+        sources = {names.get(name, name): source for name, source in self.sources.items()}
+        return replace(self, delivered=self.delivered.rename(names), sources=sources)
 
 
 def parts_of(export: ExportFile, manifest: Manifest) -> list[Part]:
@@ -144,10 +152,14 @@ def _taken(part: Part, contract: Contract) -> pl.DataFrame:
         takes = {name: _take(name, held, contract.schema[name]) for name in contract.columns}
         broken = _NOTHING
     faults = [pl.concat_str(fault, pl.lit(f": {name}")) for name, (_, fault) in takes.items()]
+    waits = [
+        pl.when(pl.col(name).is_not_null() if name in extra else pl.lit(value=True)).then(pl.lit(f"{rule}: {name}"))
+        for name, rule in part.waits_for.items()
+    ]
     return held.select(
         *(value.cast(contract.schema[name]).alias(f"value:{name}") for name, (value, _) in takes.items()),
         (_as_json(extra, part.sources) if extra else _NOTHING).alias(_EXTRA),
-        pl.concat_list(broken, *faults).list.drop_nulls().alias("faults"),
+        pl.concat_list(broken, *waits, *faults).list.drop_nulls().alias("faults"),
         pl.col(_PAYLOAD).alias("payload"),
         fields.alias("fields"),
     ).with_columns(pl.col(f"value:{contract.key}").cast(pl.String).alias("entity_id"))

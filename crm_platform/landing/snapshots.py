@@ -6,8 +6,8 @@ which hands its comparison in.
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,6 +36,21 @@ class Difference(Protocol):
     """One way in which an export differs from its contract; as text it names the column, never a value of it."""
 
     @property
+    def column(self) -> str:
+        """The column that differs: the contract's, or the delivered one where the contract has none."""
+        ...
+
+    @property
+    def read_from(self) -> str | None:
+        """The delivered column that is read as this one; None where nothing is renamed."""
+        ...
+
+    @property
+    def waits_by(self) -> str | None:
+        """The rule by which rows that show it wait in quarantine; None where they land, or where their values decide."""
+        ...
+
+    @property
     def is_compatible(self) -> bool:
         """Whether rows may land in spite of it."""
         ...
@@ -43,6 +58,10 @@ class Difference(Protocol):
 
 Drift = Callable[[pl.DataFrame], Sequence[Difference]]
 """Compares delivered rows, typed as their file is, with the contract."""
+
+Record = Callable[[date, Sequence[pl.DataFrame], Mapping[str, str], datetime], None]
+"""Remembers the columns that an export of a day had: the rows of its files, which columns came under which other name,
+and the moment by the real clock."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +112,7 @@ def land_snapshot(
     day: date,
     *,
     drift: Drift,
+    record: Record | None = None,
     clock: Callable[[], datetime] | None = None,
     ingested_at: Callable[[], datetime] | None = None,
     progress: Progress | None = None,
@@ -110,6 +130,7 @@ def land_snapshot(
         contract: The object's contract.
         day: The UTC day.
         drift: How an export differs from the contract.
+        record: Told what every export looks like that is landed or kept.
         clock: The moment by the source's clock; None for the source's own.
         ingested_at: The moment by the real clock; None for the system's.
         progress: Told what lands.
@@ -124,11 +145,11 @@ def land_snapshot(
         return _present(lake, table, name, day)
     if (_folder(lake, name, day) / SKIPPED).is_file():
         return SnapshotReport(name, day, "skipped")
-    taking = _Taking(lake, source, manifest, contract, drift, ingested_at or _real, progress or _silent)
+    taking = _Taking(lake, source, manifest, contract, drift, record, ingested_at or _real, progress or _silent)
     moment = now(manifest, source) if clock is None else clock()
     kept = kept_export(lake, name, day)
     if kept is not None:
-        differences = _differences(parts_of(kept, manifest), drift)
+        differences = _told(_differences(parts_of(kept, manifest), drift))
         if all(difference.is_compatible for difference in differences) or not manifest.has_dated_exports:
             return taking.land(kept, day, moment)
     if moment < start_of(day):
@@ -153,6 +174,7 @@ class _Taking:
     manifest: Manifest
     contract: Contract
     drift: Drift
+    record: Record | None
     ingested_at: Callable[[], datetime]
     progress: Progress
 
@@ -160,14 +182,20 @@ class _Taking:
         """Lands an export if it fits, and keeps its file if not."""
         name = self.contract.object
         parts = parts_of(export, self.manifest)
-        differences = _differences(parts, self.drift)
+        found = _differences(parts, self.drift)
+        differences = _told(found)
+        ingested_at = self.ingested_at()
+        decided = [_decided(part, mine) for part, mine in zip(parts, found, strict=True)]
+        if self.record is not None:
+            renamed = {other.column: other.read_from for other in differences if other.read_from is not None}
+            self.record(day, [part.delivered for part in decided], renamed, ingested_at)
         stopping = [difference for difference in differences if not difference.is_compatible]
         if stopping:
             kept = _keep(self.lake, export, day)
             raise DriftError.incompatible(name, day, "; ".join(map(str, stopping)), kept, differences)
         batch_id = f"snapshot-{name}-{day.isoformat()}"
-        arrival = Arrival(batch_id, "snapshot", moment, self.ingested_at())
-        split = snapshot_rows(parts, self.contract, export, arrival)
+        arrival = Arrival(batch_id, "snapshot", moment, ingested_at)
+        split = snapshot_rows(decided, self.contract, export, arrival)
         self.lake.append(f"quarantine/{name}", split.refused, token=refusal_token(split.refused, arrival))
         table = f"landing/snapshot/{name}"
         self.lake.append(table, split.good, token=batch_id)
@@ -202,13 +230,21 @@ def skip_snapshot(lake: Lake, object_name: str, day: date) -> None:
     _forget(lake, object_name, day)
 
 
-def _differences(parts: Sequence[Part], drift: Drift) -> list[Difference]:
+def _differences(parts: Sequence[Part], drift: Drift) -> list[Sequence[Difference]]:
     """Those of every file of the export: a schema may change between two of them."""
-    found: dict[str, Difference] = {}
-    for part in parts:
-        if part.delivered.width:
-            found |= {str(difference): difference for difference in drift(part.delivered)}
-    return list(found.values())
+    return [drift(part.delivered) if part.delivered.width else [] for part in parts]
+
+
+def _told(found: Sequence[Sequence[Difference]]) -> list[Difference]:
+    """The differences of all files, each once."""
+    return list({str(difference): difference for mine in found for difference in mine}.values())
+
+
+def _decided(part: Part, differences: Sequence[Difference]) -> Part:
+    """The file as the policies want it read: renamed columns under their old names, and what rows wait for."""
+    names = {other.read_from: other.column for other in differences if other.read_from is not None}
+    waits = {other.column: other.waits_by for other in differences if other.waits_by is not None}
+    return replace(part.renamed(names), waits_for=waits)
 
 
 def _present(lake: Lake, table: str, name: str, day: date) -> SnapshotReport:

@@ -15,11 +15,19 @@ MOST_EXAMPLES = 20
 
 
 @dataclass(frozen=True)
+class Markdown:
+    """Text that is shown as Markdown, such as a picture."""
+
+    text: str
+
+
+@dataclass(frozen=True)
 class Finding:
     """What a check found in one day of a table.
 
     `day` is None for a finding about the whole table; `failing` of `total` rows broke the rule; `what` is one sentence;
-    `examples` holds at most 20 rows that show it: ids, columns and rules, never a person's data.
+    `examples` holds at most 20 rows that show it: ids, columns and rules, never a person's data. `facts` are shown with
+    it whether it passed or not: numbers, words, small frames, Markdown.
     """
 
     passed: bool
@@ -28,6 +36,7 @@ class Finding:
     failing: int = 0
     total: int = 0
     examples: pl.DataFrame | None = None
+    facts: dict[str, object] = field(default_factory=dict)
 
     @property
     def example(self) -> str | None:

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from crm_platform.landing import DriftError, land_changes, land_snapshot
-from crm_platform.quality.drift import drift_of
+from crm_platform.quality.differences import drift_of
 from crm_platform.sandbox import SandboxConfig, running
 from crm_platform.sources import connect
 from crm_platform.sources.errors import AuthError, UnreachableError

@@ -22,7 +22,7 @@ from crm_platform.landing import (
 )
 from crm_platform.landing.exports import parts_of, snapshot_rows
 from crm_platform.landing.quarantine import Arrival
-from crm_platform.quality.drift import drift_of
+from crm_platform.quality.differences import drift_of
 from crm_platform.sources import ExportFile, load_manifest
 from crm_platform.sources.exports import row_count
 from crm_platform_tests.landing.conftest import REAL, small_sandbox

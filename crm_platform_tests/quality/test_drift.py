@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from crm_platform.contracts import Contract, Moment, Money, ObjectModel, Text, TextList, field
-from crm_platform.quality.drift import drift_between, drift_check, drift_of
+from crm_platform.quality.differences import drift_between, drift_of
+from crm_platform.quality.drift import drift_check
 
 NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 

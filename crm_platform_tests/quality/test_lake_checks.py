@@ -10,7 +10,8 @@ from crm_platform.history.build import build_current, build_history, build_merge
 from crm_platform.lake import Lake
 from crm_platform.landing import DriftError, land_snapshot
 from crm_platform.quality.contracts import living_keep_contract, quarantined, versions_keep_contract
-from crm_platform.quality.drift import drift_of, landed_drift
+from crm_platform.quality.differences import drift_of
+from crm_platform.quality.drift import landed_drift
 from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps

@@ -18,7 +18,8 @@ from crm_platform.lake import Lake, hold
 from crm_platform.landing import DriftError, land_snapshot
 from crm_platform.quality.contracts import living_keep_contract, quarantined, versions_keep_contract
 from crm_platform.quality.derived import merges_keep_rules, steps_keep_rules
-from crm_platform.quality.drift import drift_of, landed_drift
+from crm_platform.quality.differences import drift_of
+from crm_platform.quality.drift import landed_drift
 from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
@@ -38,6 +39,7 @@ from crm_platform_tests.quality.test_lake_checks import TUESDAY, built, fed
 from crm_platform_tests.quality.test_leakage import START, life
 from crm_platform_tests.quality.test_leakage_in_the_lake import DAYS, LEAD, NAME, spoil
 from crm_platform_tests.quality.test_leakage_in_the_lake import lake as leads
+from crm_platform_tests.quality.test_values import after, usual
 from crm_platform_tests.scenario import COMPANY, CREATED, LIFE, QUARREL, at, change
 
 ROOT = Path(__file__).parents[2]
@@ -103,6 +105,10 @@ def of_drift(lake):
     yield landed_drift(lake, manifest, DEAL, [DAY])
 
 
+def of_values(lake):
+    yield after(lake, usual().with_columns(pl.col("amount") * 10))
+
+
 def of_merges(lake):
     fact = {"object": "company", "loser_id": "acme", "winner_id": "acme", "processed_date": TUESDAY}
     rows = pl.DataFrame([fact | {"event_time": at("03 09:00"), "processed_time": at("03 09:00")}], schema=MERGES)
@@ -148,7 +154,17 @@ def of_training(lake):
     yield perfect_predictors(lake, NAME, PredictorLimits(auc=0.98, entities=1))
 
 
-ON_COMPANIES = (of_feed, of_open_batch, of_object, of_versions, of_hole, of_snapshot, of_short_snapshot, of_drift)
+ON_COMPANIES = (
+    of_feed,
+    of_open_batch,
+    of_object,
+    of_versions,
+    of_hole,
+    of_snapshot,
+    of_short_snapshot,
+    of_drift,
+    of_values,
+)
 ON_LEADS = (of_steps, of_leaks, of_training)
 
 
