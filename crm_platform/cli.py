@@ -316,5 +316,54 @@ def release(name: str, by: str, config: Path | None) -> None:
     console.print(release_rows(config, name, by))
 
 
+@main.group()
+def alerts() -> None:
+    """Look at what is wrong, and hear nothing of it for a while."""
+
+
+@alerts.command("list")
+@CONFIG
+def open_now(config: Path | None) -> None:
+    """Say what is open since when, what is muted until when and by whom, and which messages wait for their target."""
+    from crm_platform.defs.muting import mutes_in_force, open_alerts, waiting_messages
+    from crm_platform.defs.summary import as_table
+
+    for title, ask in (("Open", open_alerts), ("Muted", mutes_in_force), ("Waiting", waiting_messages)):
+        console.print(as_table(ask(config), title))
+
+
+@alerts.command("mute")
+@click.argument("pattern")
+@click.option(
+    "--until", required=True, type=click.DateTime(["%Y-%m-%d", "%Y-%m-%dT%H:%M"]), help="When it ends by itself (UTC)."
+)
+@click.option("--why", required=True, help="The reason; stands in the audit log.")
+@BY
+@CONFIG
+def mute(pattern: str, until: dt.datetime, why: str, by: str, config: Path | None) -> None:
+    """Hear nothing of what fits PATTERN, `kind: subject on place` with * for anything, until a moment; audited.
+
+    For example:
+
+        crm-platform alerts mute "check_failed: landing/snapshot/owner *" --until 2026-03-04 --why "renamed on purpose"
+    """
+    from crm_platform.defs.muting import mute_alerts
+
+    mute_alerts(config, pattern, until, by, why)
+    console.print(f"Muted until {until:%Y-%m-%d %H:%M} UTC: {pattern}", markup=False)
+
+
+@alerts.command("unmute")
+@click.argument("pattern")
+@BY
+@CONFIG
+def unmute(pattern: str, by: str, config: Path | None) -> None:
+    """Hear again of what PATTERN muted; what is still open is told by the next tick."""
+    from crm_platform.defs.muting import unmute_alerts
+
+    unmute_alerts(config, pattern, by)
+    console.print(f"No longer muted: {pattern}", markup=False)
+
+
 if __name__ == "__main__":
     main()

@@ -6,13 +6,14 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from crm_platform.contracts import contracts_in
+from crm_platform.defs.alerting import alerts_sensor
 from crm_platform.defs.checklist import WHOLE_PAST, checklist
 from crm_platform.defs.checks import check_of
 from crm_platform.defs.days import partitions_of
 from crm_platform.defs.features import feature_assets
 from crm_platform.defs.gate import gate_asset, gate_changed, gate_job, mended_days
 from crm_platform.defs.history import history_assets
-from crm_platform.defs.jobs import failed_checks, jobs, monthly_leakage, new_changes, nightly_snapshots
+from crm_platform.defs.jobs import jobs, monthly_leakage, new_changes, nightly_snapshots
 from crm_platform.defs.landing import landing_assets
 from crm_platform.defs.maintenance import maintenance_asset
 from crm_platform.defs.platform import Platform, manifest_of
@@ -49,7 +50,7 @@ def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition]
             gate_job(),
             rebuild_window_job(lambda made: build_defs(settings, loggers=made)),
         ],
-        sensors=[new_changes, failed_checks, gate_changed, mended_days],
+        sensors=[new_changes, alerts_sensor(settings.alerts, settings.runbook), gate_changed, mended_days],
         schedules=schedules,
         resources={"platform": Platform.from_settings(settings), "duckdb": DuckDBResource(database=":memory:")},
         executor=dg.in_process_executor,

@@ -20,10 +20,6 @@ INCREMENT = "increment"
 REBUILD = "rebuild"
 NIGHTLY = "nightly_snapshots"
 WHOLE_PAST_JOB = "leakage_whole_past"
-FAILED_CHECKS_SHOWN = 20
-RUNS_AT_ONCE = 50
-BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
-ENDED = [dg.DagsterRunStatus.SUCCESS, dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED]
 
 CHANGES = dg.AssetSelection.groups("landing") & dg.AssetSelection.key_prefixes(["landing", "changes"])
 SNAPSHOTS = dg.AssetSelection.key_prefixes(["landing", "snapshot"])
@@ -128,46 +124,3 @@ def monthly_leakage(platform: Platform) -> dg.RunRequest | dg.SkipReason:
     if not days:
         return dg.SkipReason(f"No day is covered yet: the watermark is {reached.isoformat()}.")
     return dg.RunRequest(run_key=f"leakage-{days[-1]:%Y-%m}", tags=range_tags(days[0], days[-1]))
-
-
-@dg.sensor(
-    minimum_interval_seconds=30,
-    description="Tells of checks that failed since the last tick: grouped, each once, at most twenty. Requests nothing.",
-)
-def failed_checks(context: dg.SensorEvaluationContext) -> dg.SkipReason:
-    """Says which checks failed in the runs that ended since the last tick; the first tick only notes where it begins."""
-    if context.cursor is None:
-        newest = context.instance.get_run_records(dg.RunsFilter(statuses=ENDED), limit=1, order_by="update_timestamp")
-        context.update_cursor((newest[0].update_timestamp if newest else BEGINNING).isoformat())
-        return dg.SkipReason("From now on failed checks are told.")
-    since = dg.RunsFilter(statuses=ENDED, updated_after=dt.datetime.fromisoformat(context.cursor))
-    runs = context.instance.get_run_records(since, limit=RUNS_AT_ONCE, order_by="update_timestamp", ascending=True)
-    lines = failures_told([one for run in runs for one in _evaluations(context.instance, run.dagster_run.run_id)])
-    for line in lines:
-        context.log.error(line)
-    if runs:
-        context.update_cursor(runs[-1].update_timestamp.isoformat())
-    return dg.SkipReason("; ".join(lines) or "No check failed since the last tick.")
-
-
-def _evaluations(instance: dg.DagsterInstance, run_id: str) -> list[dg.AssetCheckEvaluation]:
-    """What the checks of a run found."""
-    events = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
-    return [event.get_dagster_event().asset_check_evaluation_data for event in events]
-
-
-def failures_told(evaluations: Sequence[dg.AssetCheckEvaluation]) -> list[str]:
-    """One line per check that failed, with its days: the first twenty, and how many more there are."""
-    failed: dict[tuple[str, str], list[str]] = {}
-    for one in evaluations:
-        if not one.passed:
-            days = failed.setdefault((one.asset_key.to_user_string(), one.check_name), [])
-            days += [] if one.partition is None or one.partition in days else [one.partition]
-    lines = [
-        f"{asset} {check} failed"
-        + (f" on {', '.join(sorted(days)[:5])}" if days else "")
-        + (f" and {len(days) - 5} more days" if len(days) > 5 else "")  # noqa: PLR2004
-        for (asset, check), days in sorted(failed.items())
-    ]
-    more = len(lines) - FAILED_CHECKS_SHOWN
-    return lines[:FAILED_CHECKS_SHOWN] + ([f"and {more} more checks"] if more > 0 else [])

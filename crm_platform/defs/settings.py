@@ -11,6 +11,7 @@ from typing import Self
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from crm_platform.alerts import AlertSettings
 from crm_platform.contracts import PermanentError
 from crm_platform.quality.predictors import PredictorLimits
 
@@ -76,6 +77,7 @@ class Settings(BaseModel):
         default_factory=lambda: PredictorLimits.model_validate({}),
         description="From when on a single feature of a training set is too good to be true.",
     )
+    alerts: AlertSettings = AlertSettings.model_validate({})
     folder: Path = Field(Path(), exclude=True, description="Where the file lies; relative paths start here.")
 
     @model_validator(mode="after")

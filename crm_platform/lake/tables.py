@@ -43,6 +43,8 @@ LAYOUTS = (
     Layout("state/*", "entity_range", ("entity_id",)),
     Layout("quality/schemas", None, ("object", "from_day", "recorded_at", "column"), append_only=True),
     Layout("gate/red", None, ("asset", "day", "check", "since"), append_only=True),
+    Layout("alerts/book", None),
+    Layout("alerts/mutes", None, ("at",), append_only=True),
     Layout("audit/log", "date", ("sequence",), append_only=True),
 )
 """The first pattern that fits a name decides."""

@@ -159,7 +159,7 @@ def test_jobs_sensors_and_schedules_are_there(repository):
     assert {"everything", "increment", "rebuild", "nightly_snapshots", "whats_red", "rebuild_window_asked"} <= names
     assert {sensor.name for sensor in repository.sensor_defs} == {
         "new_changes",
-        "failed_checks",
+        "alerts",
         "gate_changed",
         "mended_days",
     }

@@ -10,7 +10,7 @@ from crm_platform_tests.pipeline import FIRST, sandbox_at, settings_in
 from crm_platform_tests.webserver import Webserver
 
 NAMELESS = {"schema_change": {"object": "owner", "day": FIRST, "rename": {"name": "full_name"}}}
-BOTH = ("new_changes", "failed_checks")
+BOTH = ("new_changes", "alerts")
 
 
 def settled(server):
@@ -20,8 +20,8 @@ def settled(server):
         ticks = {name: server.ticks(name) for name in BOTH}
         new, failed = ([tick["skipReason"] or "" for tick in ticks[name]] for name in BOTH)
         if (
-            any("failed on" in said for said in failed)
-            and failed[-1].startswith("No check")
+            any("check_failed" in said for said in failed)
+            and failed[-1].startswith("Nothing new")
             and "Nothing new" in new[-1]
         ):
             return ticks
@@ -42,9 +42,9 @@ def test_what_is_new_is_requested_once_and_failures_are_told_once(tmp_path):
     assert {tick["status"] for name in BOTH for tick in ticks[name]} == {"SKIPPED", "SUCCESS"}
     assert sum(len(tick["runIds"]) for tick in ticks["new_changes"]) == 1
     assert "Nothing new" in ticks["new_changes"][-1]["skipReason"]
-    told = [tick["skipReason"] for tick in ticks["failed_checks"]]
-    assert told[0] == "From now on failed checks are told."
-    assert [line for line in told if "landing/changes/owner quarantine failed on 2026-03-01" in line] == told[-2:-1]
-    assert told[-1] == "No check failed since the last tick."
+    told = [tick["skipReason"] for tick in ticks["alerts"]]
+    assert told[0] == "From now on what goes wrong is told."
+    assert [line for line in told if "landing/changes/owner quarantine on 2026-03-01" in line] == told[-2:-1]
+    assert told[-1] == "Nothing new since the last tick."
     assert [request["runKey"] for request in night["runRequests"]] == ["snapshot-2026-03-02"]
     assert watermark(Lake(settings.lake_root)) == dt.datetime(2026, 3, 3, tzinfo=dt.UTC)

@@ -5,10 +5,13 @@ import datetime as dt
 import dagster as dg
 import pytest
 from dagster import AssetCheckKey
+from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
+from dagster._core.scheduler.instigation import InstigatorType, TickStatus
 
 from crm_platform.defs.days import SINGLE_RUN, range_tags
 from crm_platform.defs.report import QUIET, written
 from crm_platform.defs.tables import asset_of
+from crm_platform_tests.defs.ticking import sensor_in, tell_ticks
 
 DAYS = dg.DailyPartitionsDefinition(start_date="2026-03-01", end_date="2026-03-10")
 FIVE = range_tags(dt.date(2026, 3, 1), dt.date(2026, 3, 5))
@@ -125,3 +128,46 @@ def test_an_error_summary_of_a_blocking_check_stops_every_day_of_the_downstream(
 
     assert not run(instance, [up, down], [rule]).success
     assert ran == []
+
+
+def test_ticks_of_a_sensor_are_found_by_their_selector_the_newest_first_and_by_status(tmp_path):
+    with dg.DagsterInstance.local_temp(str(tmp_path), overrides={"telemetry": {"enabled": False}}) as instance:
+        state = sensor_in(instance, "new_changes")
+        tell_ticks(instance, state, [TickStatus.SUCCESS, TickStatus.FAILURE, TickStatus.FAILURE, TickStatus.STARTED])
+        (found,) = instance.all_instigator_state()
+        assert (found.name, found.is_running, found.instigator_type) == ("new_changes", True, InstigatorType.SENSOR)
+        over = [TickStatus.SUCCESS, TickStatus.SKIPPED, TickStatus.FAILURE]
+        ticks = instance.get_ticks(found.instigator_origin_id, found.selector_id, limit=2, statuses=over)
+        assert [(tick.status, tick.timestamp) for tick in ticks] == [
+            (TickStatus.FAILURE, 3.0),
+            (TickStatus.FAILURE, 2.0),
+        ]
+
+
+def test_backfills_that_the_daemon_gave_up_are_found_by_their_status(instance):
+    given_up = PartitionBackfill(
+        backfill_id="abc",
+        status=BulkActionStatus.FAILED,
+        from_failure=False,
+        tags={},
+        backfill_timestamp=1.0,
+        asset_selection=[dg.AssetKey("up")],
+        backfill_end_timestamp=2.0,
+    )
+    instance.add_backfill(given_up)
+    (found,) = instance.get_backfills(status=BulkActionStatus.FAILED, limit=5)
+    assert (found.backfill_id, found.backfill_end_timestamp, found.asset_selection) == ("abc", 2.0, [dg.AssetKey("up")])
+    assert instance.get_backfills(status=BulkActionStatus.COMPLETED_SUCCESS, limit=5) == []
+
+
+def test_a_tag_touches_a_run_that_ended_and_leaves_the_time_of_its_end(instance):
+    @table("up")
+    def up(context):
+        yield from written(context.asset_key, dates(1))
+
+    run_id = run(instance, [up]).run_id
+    (before,) = instance.get_run_records(dg.RunsFilter(run_ids=[run_id]))
+    instance.add_run_tags(run_id, {"dagster/did_retry": "true"})
+    (after,) = instance.get_run_records(dg.RunsFilter(run_ids=[run_id], updated_after=before.update_timestamp))
+    assert after.update_timestamp > before.update_timestamp
+    assert after.end_time == before.end_time

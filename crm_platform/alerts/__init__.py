@@ -1,0 +1,44 @@
+"""Alerts: what is wrong, who is told of it, once, and when it is well again.
+
+Decisions are pure; the book and the mutes lie in the lake; targets are told over HTTP or SMTP. Who asks Dagster stands in
+`defs`.
+"""
+
+from crm_platform.alerts.book import Book, keep_book, load_book
+from crm_platform.alerts.mutes import Mute, MuteError, mute, muted, muted_by, mutes, unmute
+from crm_platform.alerts.news import Ledger, Message, attempted, delivered, is_due, lines, with_news
+from crm_platform.alerts.problems import KINDS, Ended, Evaluated, Problem, after_checks, after_runs, as_observed
+from crm_platform.alerts.settings import AlertSettings, Email, Webhook
+from crm_platform.alerts.targets import TargetError, send
+
+__all__ = [
+    "KINDS",
+    "AlertSettings",
+    "Book",
+    "Email",
+    "Ended",
+    "Evaluated",
+    "Ledger",
+    "Message",
+    "Mute",
+    "MuteError",
+    "Problem",
+    "TargetError",
+    "Webhook",
+    "after_checks",
+    "after_runs",
+    "as_observed",
+    "attempted",
+    "delivered",
+    "is_due",
+    "keep_book",
+    "lines",
+    "load_book",
+    "mute",
+    "muted",
+    "muted_by",
+    "mutes",
+    "send",
+    "unmute",
+    "with_news",
+]
