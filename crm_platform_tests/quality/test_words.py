@@ -24,6 +24,7 @@ from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
 from crm_platform.quality.leakage import recomputed, truncated, whole_past
+from crm_platform.quality.parity import parity
 from crm_platform.quality.predictors import PredictorLimits
 from crm_platform.quality.reconciliation import reconciliation
 from crm_platform.quality.red import nothing_red
@@ -39,6 +40,7 @@ from crm_platform_tests.quality.test_lake_checks import TUESDAY, built, fed
 from crm_platform_tests.quality.test_leakage import START, life
 from crm_platform_tests.quality.test_leakage_in_the_lake import DAYS, LEAD, NAME, spoil
 from crm_platform_tests.quality.test_leakage_in_the_lake import lake as leads
+from crm_platform_tests.quality.test_parity import cut_behind_the_log
 from crm_platform_tests.quality.test_values import after, usual
 from crm_platform_tests.scenario import COMPANY, CREATED, LIFE, QUARREL, at, change
 
@@ -130,6 +132,12 @@ def of_gate(lake):
     yield nothing_red(lake)
 
 
+def of_parity(lake):
+    built(lake, *LIFE)
+    cut_behind_the_log(lake, "current/company")
+    yield parity(Lake(lake.root), "current/company")
+
+
 def of_steps(lake):
     step = a_step(lake)
     spoil(lake, step["entity_id"], step["known_date"], changed_at=pl.col("known_at") + dt.timedelta(hours=1))
@@ -164,6 +172,7 @@ ON_COMPANIES = (
     of_short_snapshot,
     of_drift,
     of_values,
+    of_parity,
 )
 ON_LEADS = (of_steps, of_leaks, of_training)
 
