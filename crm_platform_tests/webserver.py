@@ -1,5 +1,6 @@
 """A real `dagster dev` over one folder of settings, asked through GraphQL as the UI asks it."""
 
+import signal
 import socket
 import subprocess
 import sys
@@ -63,6 +64,8 @@ class Webserver:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         self.log = (settings.folder / "dev.log").open("w")
+        if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background: dagster dev ends by interrupts
+            signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "dagster", "dev", "-m", "crm_platform.definitions", "-p", str(self.port)],
             cwd=settings.folder,

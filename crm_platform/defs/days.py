@@ -9,6 +9,16 @@ from crm_platform.defs.settings import Settings
 SINGLE_RUN = dg.BackfillPolicy.single_run()
 YESTERDAY = dg.TimeWindowPartitionMapping(start_offset=-1, end_offset=-1)
 
+NIGHTLY_CRON = "0 1 * * *"
+_ASKED = dg.AutomationCondition.newly_requested() | dg.AutomationCondition.newly_updated()
+ONCE_A_NIGHT = (
+    dg.AutomationCondition.cron_tick_passed(NIGHTLY_CRON, "UTC").since(_ASKED)
+    & dg.AutomationCondition.any_deps_updated().since(_ASKED)
+    & ~dg.AutomationCondition.in_progress()
+).with_label("once a night, where anything it is made of is new")
+"""When a table that is written as a whole is due. Asking for it, or writing it, forgets both causes, so that a table that always
+fails is asked for once a night, and one whose sources stand still never (ADR 11)."""
+
 
 def partitions_of(settings: Settings) -> dg.DailyPartitionsDefinition:
     """UTC days from first_day to last_day, or without the latter to today."""

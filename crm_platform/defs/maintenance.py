@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from crm_platform.defs.days import ONCE_A_NIGHT
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.tables import asset_of, table_spec
 from crm_platform.features.training import pinned_versions
@@ -25,6 +26,7 @@ def maintenance_asset(last: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
         ),
         deps=[dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping()) for key in last],
         kinds={"delta"},
+        due=ONCE_A_NIGHT,
     )
 
     @asset_of(spec)

@@ -124,11 +124,7 @@ def plan_of(platform: Platform, first: dt.date, last: dt.date | None, objects: S
     if not asked:
         raise RebuildError.empty(first, last or covered[-1], covered)
     chosen = tuple(objects) or tuple(manifest.objects)
-    views = [
-        bound
-        for bound in views_for(manifest, platform.contracts).values()
-        if {bound.entity, bound.activity} & {*chosen}
-    ]
+    views = views_for(manifest, platform.contracts).values()  # all of them depend on the merges of every object
     histories = [*(f"history/{name}" for name in chosen), "history/merges"]
     landed = [f"landing/{room}/{name}" for name in chosen for room in ("changes", "snapshot")]
     days = before_red(lake, asked, landed)

@@ -32,6 +32,7 @@ def table_spec(
     deps: Iterable[Any] = (),
     days: dg.PartitionsDefinition | None = None,
     kinds: Iterable[str] = DELTA,
+    due: dg.AutomationCondition[Any] | None = None,
 ) -> dg.AssetSpec:
     """What Dagster shows of a table before it is written.
 
@@ -44,6 +45,7 @@ def table_spec(
         deps: What it is made from.
         days: Its partitions; None for a table that is written as a whole.
         kinds: What it is stored as and made with.
+        due: When it is requested by itself; None where a sensor, a schedule or a person does.
     """
     told: dict[str, Any] = {} if columns is None else {"dagster/column_schema": columns}
     if sources:
@@ -58,6 +60,7 @@ def table_spec(
         code_version=CODE_VERSION,
         description=description,
         metadata=told,
+        automation_condition=due,
     )
 
 

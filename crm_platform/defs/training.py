@@ -7,6 +7,7 @@ from typing import Any
 import dagster as dg
 
 from crm_platform.contracts import Contract
+from crm_platform.defs.days import ONCE_A_NIGHT
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import column_schema, shown
 from crm_platform.defs.tables import asset_of, table_spec
@@ -58,6 +59,7 @@ def _training_set(
             for read in (timeline, history, "history/merges")
         ],
         kinds={"parquet", "polars", "scikitlearn"},
+        due=ONCE_A_NIGHT,
     )
 
     @asset_of(spec)

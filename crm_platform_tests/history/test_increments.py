@@ -127,3 +127,20 @@ def test_day_by_day_is_at_once_whatever_comes_late(tmp_path, seed):
     assert ticks - earlier > 1
     assert lake.scan("history/company").filter(pl.col("operation") == "repair").collect().height > 10
     assert set(lake.days("state/history/company")) >= {dt.date(2026, 4, 1), dt.date(2026, 5, 1)}
+
+
+def test_facts_of_a_past_day_that_was_written_anew_and_came_to_the_same_are_stale_no_more(tmp_path):
+    lake, days = Lake(tmp_path), [FIRST + dt.timedelta(days=number) for number in range(9)]
+    Stream(5).land(lake, days[0], days[-1])
+    tick(lake, days[0], days[-1])
+    past = days[3]
+    rows = lake.scan("history/company", days=[past]).collect()
+    assert rows.height
+    lake.replace("history/company", rows.clear(), days=[past])
+    lake.replace("history/company", rows, days=[past])
+    assert merges_stale_from(lake, MANIFEST) == past
+    build_merges(lake, MANIFEST, CONTRACTS, days[3:])
+    assert merges_stale_from(lake, MANIFEST) is None
+    version = lake.version("history/merges")
+    build_merges(lake, MANIFEST, CONTRACTS, days[3:])
+    assert lake.version("history/merges") == version
