@@ -162,6 +162,7 @@ def test_jobs_sensors_and_schedules_are_there(repository):
         "alerts",
         "gate_changed",
         "mended_days",
+        "default_automation_condition_sensor",
     }
     assert {schedule.name for schedule in repository.schedule_defs} == {
         "nightly_snapshots",
