@@ -70,11 +70,13 @@ format: install ## Let ruff mend what it can.
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
+LOCKED := --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet
 lock: install ## Resolve the dependencies anew, with hashes, for every platform.
-	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.11 \
-		--generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --upgrade --output-file requirements.lock
-	@$(BIN)/uv pip compile $(PEERS).in --universal --python-version 3.11 \
-		--generate-hashes --no-strip-extras --no-emit-index-url --no-header --quiet --upgrade --output-file $(PEERS).lock
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group dev --group build $(LOCKED) --upgrade \
+		--output-file requirements.lock
+	@$(BIN)/uv pip compile pyproject.toml --all-extras --group build $(LOCKED) --constraints requirements.lock \
+		--output-file deploy/requirements.lock
+	@$(BIN)/uv pip compile $(PEERS).in $(LOCKED) --upgrade --output-file $(PEERS).lock
 
 pictures: install ## Photograph the UI for the README (needs chromium and chromium-driver).
 	@PYTHONPATH=. $(BIN)/python docs/pictures.py

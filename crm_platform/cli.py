@@ -269,6 +269,19 @@ def training(name: str, identity: str | None, why: str | None, by: str, config: 
     console.print(open_training(config, name, identity, why, by), highlight=False)
 
 
+@main.command()
+@CONFIG
+def prepare(config: Path | None) -> None:
+    """Make the tables and concurrency pools of the Dagster instance, before anything runs on it.
+
+    Once per deployment, by one process, before the daemon starts; what is there already stays. The compose file and the
+    Helm values do it. On a laptop's SQLite nothing needs it.
+    """
+    from crm_platform.defs.commands import run_prepare
+
+    run_prepare(config, console=console)
+
+
 @main.group()
 def snapshot() -> None:
     """Decide about exports that could not land."""

@@ -1,4 +1,4 @@
-"""What the commands `rebuild` and `check` do: say what that comes to, run it in this process, print what was found."""
+"""What the commands `rebuild`, `check` and `prepare` do: say what that comes to, do it in this process, print what was found."""
 
 import datetime as dt
 from collections.abc import Sequence
@@ -11,6 +11,7 @@ from crm_platform.defs.assembly import build_defs
 from crm_platform.defs.demo import materialize
 from crm_platform.defs.jobs import REBUILD
 from crm_platform.defs.platform import Platform
+from crm_platform.defs.pools import pools_of, prepare
 from crm_platform.defs.rebuilding import plan_of, rebuilt
 from crm_platform.defs.running import StepLines
 from crm_platform.defs.sandboxed import dagster_home
@@ -69,3 +70,15 @@ def run_checks(
         settings, begin, max(begin, last or first or covered[-1]), StepLines(console), checks=chosen
     )
     return print_checks(run_id, console) and ok
+
+
+def run_prepare(config: Path | None, *, console: Console) -> None:
+    """Makes what runs expect of the configured Dagster instance, and says what that was."""
+    settings = load_settings(config)
+    dagster_home(settings)
+    defs = build_defs(settings)
+    with dg.DagsterInstance.get() as instance:
+        made = prepare(instance, defs)
+    console.print(
+        f"The Dagster instance is ready: {len(pools_of(defs))} pools, {len(made)} of them new.", highlight=False
+    )

@@ -88,10 +88,21 @@ def _answers(base_url: str) -> bool:
 
 
 def dagster_home(settings: Settings) -> Path:
-    """The folder of Dagster's history below data/, made with the project's instance settings if it is not there."""
-    home = (settings.folder / "data" / "dagster").resolve()
-    home.mkdir(parents=True, exist_ok=True)
-    if INSTANCE_FILE.exists():
-        shutil.copyfile(INSTANCE_FILE, home / "dagster.yaml")
+    """The folder of Dagster's instance, in the environment from then on: the configured one, or data/dagster.
+
+    The latter is made with the laptop's instance settings. A configured one is taken as it is.
+
+    Raises:
+        SettingsError: The configured folder has no dagster.yaml; without one Dagster would begin an instance of its own.
+    """
+    if settings.dagster_home is not None:
+        home = (settings.folder / settings.dagster_home).resolve()
+        if not (home / "dagster.yaml").exists():
+            raise SettingsError.no_instance(home)
+    else:
+        home = (settings.folder / "data" / "dagster").resolve()
+        home.mkdir(parents=True, exist_ok=True)
+        if INSTANCE_FILE.exists():
+            shutil.copyfile(INSTANCE_FILE, home / "dagster.yaml")
     os.environ["DAGSTER_HOME"] = str(home)
     return home

@@ -40,6 +40,14 @@ class SettingsError(PermanentError):
         )
 
     @classmethod
+    def no_instance(cls, home: Path) -> "SettingsError":
+        """Says that the configured Dagster instance has no settings."""
+        return cls(
+            f"{FILE_NAME} names {home} as dagster_home, and there is no dagster.yaml in it. Copy deploy/dagster.yaml there "
+            "for Postgres, or leave dagster_home out to keep the instance below data/dagster."
+        )
+
+    @classmethod
     def no_check(cls, table: str, check: str | None, known: list[str]) -> "SettingsError":
         """Says which checks a table has."""
         named = "no check" if check is None else f"no check {check}"
@@ -78,6 +86,9 @@ class Settings(BaseModel):
         description="From when on a single feature of a training set is too good to be true.",
     )
     alerts: AlertSettings = AlertSettings.model_validate({})
+    dagster_home: Path | None = Field(
+        None, description="A folder with a dagster.yaml of one's own; none for data/dagster with the laptop's settings."
+    )
     folder: Path = Field(Path(), exclude=True, description="Where the file lies; relative paths start here.")
 
     @model_validator(mode="after")
