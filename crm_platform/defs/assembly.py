@@ -20,6 +20,7 @@ from crm_platform.defs.platform import Platform, manifest_of
 from crm_platform.defs.rebuilding import late_data, rebuild_window_job
 from crm_platform.defs.settings import Settings
 from crm_platform.defs.training import training_assets
+from crm_platform.features.lineage import column_sources
 
 LAST = ("current", "features", "training")
 """The rooms of tables after which a night's work is done."""
@@ -30,11 +31,12 @@ def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition]
     manifest = manifest_of(settings.source)
     contracts = contracts_in(manifest.contracts)
     days = partitions_of(settings)
+    sources = column_sources(manifest, contracts)
     tables = [
         *landing_assets(manifest, contracts, days),
-        *history_assets(manifest, contracts, days),
-        *feature_assets(manifest, contracts, days),
-        *training_assets(manifest, contracts),
+        *history_assets(manifest, contracts, days, sources),
+        *feature_assets(manifest, contracts, days, sources),
+        *training_assets(manifest, contracts, sources),
     ]
     last = [key for made in tables for key in made.keys if key.path[0] in LAST]
     declared = checklist(manifest, contracts)

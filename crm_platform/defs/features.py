@@ -7,10 +7,11 @@ import dagster as dg
 
 from crm_platform.contracts import Contract
 from crm_platform.defs.days import YESTERDAY
-from crm_platform.defs.report import Source, column_schema
+from crm_platform.defs.report import column_schema
 from crm_platform.defs.tables import Asked, built_by_day, table_spec
 from crm_platform.features.build import BuildReport, build_features, stale_from
 from crm_platform.features.catalogue import BoundView, views_for
+from crm_platform.features.lineage import Sources, with_fields
 from crm_platform.features.shapes import timeline_meaning, timeline_schema
 from crm_platform.sources import Manifest
 
@@ -18,14 +19,21 @@ GROUP = "features"
 
 
 def feature_assets(
-    manifest: Manifest, contracts: Mapping[str, Contract], days: dg.PartitionsDefinition
+    manifest: Manifest,
+    contracts: Mapping[str, Contract],
+    days: dg.PartitionsDefinition,
+    sources: Mapping[str, Sources],
 ) -> list[dg.AssetsDefinition]:
     """The feature timelines that this CRM's roles allow."""
-    return [_timeline(manifest, contracts, bound, days) for bound in views_for(manifest, contracts).values()]
+    return [_timeline(manifest, contracts, bound, days, sources) for bound in views_for(manifest, contracts).values()]
 
 
 def _timeline(
-    manifest: Manifest, contracts: Mapping[str, Contract], bound: BoundView, days: dg.PartitionsDefinition
+    manifest: Manifest,
+    contracts: Mapping[str, Contract],
+    bound: BoundView,
+    days: dg.PartitionsDefinition,
+    sources: Mapping[str, Sources],
 ) -> dg.AssetsDefinition:
     histories = [f"history/{name}" for name in dict.fromkeys([bound.entity, bound.activity]) if name]
     left_out = "".join(f"\n- `{name}`: {why}" for name, why in bound.left_out.items())
@@ -38,13 +46,11 @@ def _timeline(
             f"known_at gives the exact value." + (f"\n\nLeft out for this CRM:{left_out}" if left_out else "")
         ),
         columns=column_schema(
-            timeline_schema(bound, contracts), contracts[bound.entity], timeline_meaning(bound, contracts)
+            timeline_schema(bound, contracts),
+            contracts[bound.entity],
+            with_fields(timeline_meaning(bound, contracts), manifest, sources, table),
         ),
-        sources=_keys(bound, histories)
-        | {
-            feature: [(f"history/{object_name}", column) for object_name, column in sources]
-            for feature, sources in bound.lineage.items()
-        },
+        sources=sources[table],
         deps=[
             *(dg.AssetDep(read.split("/")) for read in [*histories, "history/merges"]),
             dg.AssetDep(table.split("/"), partition_mapping=YESTERDAY),
@@ -68,13 +74,3 @@ def _timeline(
         return stale_from(asked.lake, asked.contracts, bound, watermark=asked.watermark)
 
     return built_by_day(spec, build, stale, late_in=histories)
-
-
-def _keys(bound: BoundView, histories: Sequence[str]) -> dict[str, list[Source]]:
-    """Where a step's entity and moments come from."""
-    ids = [(f"history/{bound.entity}", "entity_id"), ("history/merges", "loser_id"), ("history/merges", "winner_id")]
-    if bound.activity is not None and bound.view.key is not None:
-        ids.append((f"history/{bound.activity}", bound.view.key))
-    times = [(read, time) for read in [*histories, "history/merges"] for time in ("event_time", "processed_time")]
-    dead = [(f"history/{bound.entity}", "is_tombstone"), ("history/merges", "winner_id")]
-    return {"entity_id": ids, "known_at": times, "changed_at": times, "is_deleted": dead, "known_date": times}

@@ -7,11 +7,11 @@ from typing import Any
 import dagster as dg
 
 from crm_platform.contracts import MERGES, Contract
-from crm_platform.contracts.envelope import PROVENANCE_COLUMNS, VERSION_COLUMNS
 from crm_platform.defs.days import YESTERDAY
 from crm_platform.defs.platform import Platform
-from crm_platform.defs.report import Source, column_schema
+from crm_platform.defs.report import column_schema
 from crm_platform.defs.tables import Asked, asset_of, built_by_day, table_spec
+from crm_platform.features.lineage import Sources
 from crm_platform.history.build import build_current, build_history, build_merges, merges_stale_from
 from crm_platform.history.report import BuildReport
 from crm_platform.history.staleness import stale_from
@@ -19,8 +19,6 @@ from crm_platform.landing import watermark
 from crm_platform.sources import Manifest
 
 GROUP = "history"
-FROM_EXPORTS = ("_batch_id", "_ingested_at")
-"""What a version made from an export takes over beside the object's own columns."""
 OF_MERGES = {
     "object": "Which object's entities were merged.",
     "loser_id": "The entity that goes on as another.",
@@ -29,34 +27,32 @@ OF_MERGES = {
 
 
 def history_assets(
-    manifest: Manifest, contracts: Mapping[str, Contract], days: dg.PartitionsDefinition
+    manifest: Manifest,
+    contracts: Mapping[str, Contract],
+    days: dg.PartitionsDefinition,
+    sources: Mapping[str, Sources],
 ) -> list[dg.AssetsDefinition]:
     """History, merges and current tables of one CRM."""
     wanted = {name: contracts[name] for name in manifest.objects}
     return [
-        *(_history(manifest, contract, days) for contract in wanted.values()),
-        _merges(manifest, days),
-        *(_current(contract) for contract in wanted.values()),
+        *(_history(manifest, contract, days, sources) for contract in wanted.values()),
+        _merges(manifest, days, sources),
+        *(_current(contract, sources) for contract in wanted.values()),
     ]
 
 
-def _history(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def _history(
+    manifest: Manifest, contract: Contract, days: dg.PartitionsDefinition, sources: Mapping[str, Sources]
+) -> dg.AssetsDefinition:
     name = contract.object
     table, changes, snapshot = f"history/{name}", f"landing/changes/{name}", f"landing/snapshot/{name}"
     landed = [changes, *([snapshot] if manifest.has_snapshots else [])]
-    columns = [*VERSION_COLUMNS, *contract.columns, *PROVENANCE_COLUMNS]
-    sources: dict[str, list[Source]] = {column: [(changes, column)] for column in columns}
-    if manifest.has_snapshots:
-        for column in ("entity_id", *contract.columns, *FROM_EXPORTS):
-            sources[column].append((snapshot, column))
-        sources["processed_time"].append((snapshot, "finished_at"))
-        sources["event_time"].append((snapshot, "started_at"))
     spec = table_spec(
         table,
         group=GROUP,
         description=f"Every version of every {name}, as it became known: both time axes, deletes and merges included.",
         columns=column_schema(contract.history_schema, contract),
-        sources=sources,
+        sources=sources[table],
         deps=[*(each.split("/") for each in landed), dg.AssetDep(table.split("/"), partition_mapping=YESTERDAY)],
         days=days,
     )
@@ -79,20 +75,15 @@ def _history(manifest: Manifest, contract: Contract, days: dg.PartitionsDefiniti
     return built_by_day(spec, build, stale, late_in=[table])
 
 
-def _merges(manifest: Manifest, days: dg.PartitionsDefinition) -> dg.AssetsDefinition:
+def _merges(manifest: Manifest, days: dg.PartitionsDefinition, sources: Mapping[str, Sources]) -> dg.AssetsDefinition:
     table = "history/merges"
     histories = [f"history/{name}" for name in manifest.objects]
-    read = {"loser_id": "entity_id", "winner_id": "merged_into"}
     spec = table_spec(
         table,
         group=GROUP,
         description="Every merge and unmerge as a fact of its own: loser, winner, and both times.",
         columns=column_schema(MERGES, meaning=OF_MERGES),
-        sources={
-            column: [(history, read.get(column, column)) for history in histories]
-            for column in MERGES
-            if column != "object"
-        },
+        sources=sources[table],
         deps=[history.split("/") for history in histories],
         days=days,
     )
@@ -103,7 +94,7 @@ def _merges(manifest: Manifest, days: dg.PartitionsDefinition) -> dg.AssetsDefin
     return built_by_day(spec, build, lambda asked: merges_stale_from(asked.lake, manifest), late_in=[table])
 
 
-def _current(contract: Contract) -> dg.AssetsDefinition:
+def _current(contract: Contract, sources: Mapping[str, Sources]) -> dg.AssetsDefinition:
     name = contract.object
     history = f"history/{name}"
     spec = table_spec(
@@ -111,7 +102,7 @@ def _current(contract: Contract) -> dg.AssetsDefinition:
         group=GROUP,
         description=f"Every living {name} as known at the watermark, in the CRM's own columns, for plain SQL.",
         columns=column_schema(contract.current_schema, contract),
-        sources={column: [(history, column)] for column in contract.columns},
+        sources=sources[f"current/{name}"],
         deps=[
             dg.AssetDep(read.split("/"), partition_mapping=dg.AllPartitionMapping())
             for read in (history, "history/merges")

@@ -13,15 +13,12 @@ from dagster._core.definitions.source_asset import SYSTEM_METADATA_KEY_SOURCE_AS
 
 from crm_platform.contracts import UTC_US, Contract
 from crm_platform.contracts.envelope import PAYLOAD_COLUMNS, PROVENANCE_COLUMNS, SNAPSHOT_COLUMNS, VERSION_COLUMNS
+from crm_platform.features.lineage import Sources
 from crm_platform.history.report import lateness
 from crm_platform.lake import Commit, Lake
 
 QUIET = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Makes an output pass without the event that would mark the whole requested range as written (ADR 4)."""
-
-
-Source = tuple[str, str]
-"""A table, and one of its columns."""
 
 SHARED = {
     name: column.meaning
@@ -95,7 +92,7 @@ def column_schema(
     )
 
 
-def lineage(columns: Mapping[str, Sequence[Source]]) -> dg.TableColumnLineage:
+def lineage(columns: Sources) -> dg.TableColumnLineage:
     """Which columns of which assets every column comes from."""
     return dg.TableColumnLineage(
         deps_by_column={

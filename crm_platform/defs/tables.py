@@ -14,7 +14,8 @@ import dagster as dg
 from crm_platform.contracts import Contract
 from crm_platform.defs.days import SINGLE_RUN, days_of
 from crm_platform.defs.platform import CODE_VERSION, Platform
-from crm_platform.defs.report import Built, Source, built, lineage, written
+from crm_platform.defs.report import Built, built, lineage, written
+from crm_platform.features.lineage import Sources
 from crm_platform.lake import Lake
 from crm_platform.landing import covered_days, watermark
 
@@ -28,7 +29,7 @@ def table_spec(
     group: str,
     description: str,
     columns: dg.TableSchema | None = None,
-    sources: Mapping[str, Sequence[Source]] | None = None,
+    sources: Sources | None = None,
     deps: Iterable[Any] = (),
     days: dg.PartitionsDefinition | None = None,
     kinds: Iterable[str] = DELTA,

@@ -13,47 +13,52 @@ from crm_platform.defs.report import column_schema, shown
 from crm_platform.defs.tables import asset_of, table_spec
 from crm_platform.features.baseline import BaselineError, BaselineReport, baseline
 from crm_platform.features.catalogue import BoundView, views_for
+from crm_platform.features.lineage import Sources, with_fields
 from crm_platform.features.recipes import TrainingError
-from crm_platform.features.shapes import read_by_join, training_meaning, training_schema
+from crm_platform.features.shapes import training_meaning, training_schema
 from crm_platform.features.training import MANIFEST, TrainingSet, build_training_set, stored_set
 from crm_platform.lake import Lake
 from crm_platform.landing import watermark
 from crm_platform.sources import Manifest
 
 GROUP = "training"
-OF_OUTCOME = ("label", "label_event_time", "label_known_at")
 
 
-def training_assets(manifest: Manifest, contracts: Mapping[str, Contract]) -> list[dg.AssetsDefinition]:
+def training_assets(
+    manifest: Manifest, contracts: Mapping[str, Contract], sources: Mapping[str, Sources]
+) -> list[dg.AssetsDefinition]:
     """The training sets that the manifest declares."""
     views = views_for(manifest, contracts)
     homeless = {name: spec.object for name, spec in manifest.training.items() if spec.object not in views}
     for name, canonical in homeless.items():
         raise TrainingError.homeless(name, canonical, manifest.name)
-    return [_training_set(manifest, contracts, name, views[spec.object]) for name, spec in manifest.training.items()]
+    return [
+        _training_set(manifest, contracts, name, views[spec.object], sources)
+        for name, spec in manifest.training.items()
+    ]
 
 
 def _training_set(
-    manifest: Manifest, contracts: Mapping[str, Contract], name: str, bound: BoundView
+    manifest: Manifest,
+    contracts: Mapping[str, Contract],
+    name: str,
+    bound: BoundView,
+    sources: Mapping[str, Sources],
 ) -> dg.AssetsDefinition:
     told = manifest.training[name]
-    timeline, history = f"features/{bound.name}", f"history/{bound.entity}"
-    columns = training_schema(bound, contracts)
-    features = {
-        column: [(timeline, read_by_join(column.removeprefix(f"{bound.name}__")))]
-        for column in columns
-        if column.startswith(f"{bound.name}__")
-    }
-    outcome = [(history, told.column), (history, "event_time"), (history, "processed_time")]
+    table, timeline, history = f"training/{name}", f"features/{bound.name}", f"history/{bound.entity}"
     spec = table_spec(
-        f"training/{name}",
+        table,
         group=GROUP,
         description=(
             f"One row per {told.object} and week while it is open: its features as known then, and whether its "
             f"{told.column} became {told.value!r} within {told.horizon.days} days. Kept under the hash of all it came from."
         ),
-        columns=column_schema(columns, meaning=training_meaning(bound, contracts)),
-        sources={"entity_id": [(history, "entity_id")], **dict.fromkeys(OF_OUTCOME, outcome), **features},
+        columns=column_schema(
+            training_schema(bound, contracts),
+            meaning=with_fields(training_meaning(bound, contracts), manifest, sources, table),
+        ),
+        sources=sources[table],
         deps=[
             dg.AssetDep(read.split("/"), partition_mapping=dg.AllPartitionMapping())
             for read in (timeline, history, "history/merges")
