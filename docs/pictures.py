@@ -26,7 +26,7 @@ from crm_platform_tests.webserver import Webserver
 HERE = Path(__file__).parent / "pictures"
 DAYS, RED = 45, 34
 RENAMED = {"schema_change": {"object": "lead", "day": FIRST + dt.timedelta(days=RED), "rename": {"source": "origin"}}}
-GROUPS = ",".join(f"global@global:{name}" for name in ("landing", "history", "features", "training", "maintenance"))
+GROUPS = ",".join(f"global@global:{name}" for name in ("landing", "history", "features", "training", "upkeep", "gate"))
 PATH_OF_LEADS = (
     "landing/changes/lead",
     "landing/snapshot/lead",

@@ -9,6 +9,7 @@ from crm_platform.contracts import contracts_in
 from crm_platform.defs.alerting import alerts_sensor
 from crm_platform.defs.checklist import WHOLE_PAST, checklist
 from crm_platform.defs.checks import check_of
+from crm_platform.defs.code import on_host
 from crm_platform.defs.days import partitions_of
 from crm_platform.defs.features import feature_assets
 from crm_platform.defs.gate import gate_asset, gate_changed, gate_job, mended_days
@@ -44,8 +45,9 @@ def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition]
         dg.AssetCheckKey(dg.AssetKey(one.table.split("/")), one.name) for one in declared if one.name == WHOLE_PAST
     ]
     schedules = [late_data, monthly_leakage, *([nightly_snapshots] if manifest.has_snapshots else [])]
+    assets = on_host([*tables, maintenance_asset(last), gate_asset(last)], settings.code)
     return dg.Definitions(
-        assets=[*tables, maintenance_asset(last), gate_asset(last)],
+        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=list(settings.owners)), assets),
         asset_checks=[check_of(one, days) for one in declared],
         jobs=[
             *jobs(has_snapshots=manifest.has_snapshots, apart=apart),

@@ -56,6 +56,7 @@ def _timeline(
             dg.AssetDep(table.split("/"), partition_mapping=YESTERDAY),
         ],
         days=days,
+        code=[views_for, contracts[bound.entity].model, build_features],
     )
 
     def build(asked: Asked, days: Sequence[dt.date]) -> BuildReport:

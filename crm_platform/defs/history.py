@@ -55,6 +55,7 @@ def _history(
         sources=sources[table],
         deps=[*(each.split("/") for each in landed), dg.AssetDep(table.split("/"), partition_mapping=YESTERDAY)],
         days=days,
+        code=[contract.model, build_history],
     )
 
     def build(asked: Asked, days: Sequence[dt.date]) -> BuildReport:
@@ -86,6 +87,7 @@ def _merges(manifest: Manifest, days: dg.PartitionsDefinition, sources: Mapping[
         sources=sources[table],
         deps=[history.split("/") for history in histories],
         days=days,
+        code=[build_merges],
     )
 
     def build(asked: Asked, days: Sequence[dt.date]) -> BuildReport:
@@ -107,6 +109,7 @@ def _current(contract: Contract, sources: Mapping[str, Sources]) -> dg.AssetsDef
             dg.AssetDep(read.split("/"), partition_mapping=dg.AllPartitionMapping())
             for read in (history, "history/merges")
         ],
+        code=[contract.model, build_current],
     )
 
     @asset_of(spec)

@@ -25,7 +25,7 @@ CHANGES = dg.AssetSelection.groups("landing") & dg.AssetSelection.key_prefixes([
 SNAPSHOTS = dg.AssetSelection.key_prefixes(["landing", "snapshot"])
 DERIVED = dg.AssetSelection.groups("history", "features")
 TRAINING = dg.AssetSelection.groups("training")
-UPKEEP = dg.AssetSelection.groups("maintenance")
+UPKEEP = dg.AssetSelection.groups("upkeep")
 
 
 def derived_from(objects: Sequence[str]) -> dg.AssetSelection:

@@ -8,6 +8,7 @@ import dagster as dg
 
 from crm_platform.contracts import Contract
 from crm_platform.defs.days import SINGLE_RUN, days_of
+from crm_platform.defs.over_time import with_picture
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import column_schema, landing_lag, written
 from crm_platform.defs.tables import asset_of, table_spec
@@ -39,6 +40,7 @@ def _changes(
             description=f"Every change of {name}, as {manifest.title} delivered it, with its provenance.",
             columns=column_schema(contract.change_schema, contract),
             days=days,
+            code=[contract.model, land_changes],
         )
         for name, contract in contracts.items()
     ]
@@ -61,7 +63,7 @@ def _changes(
             key = context.asset_key_for_output(output)
             facts = landed_facts(lake, key.path[-1], covered)
             told = {day: facts[day] | {"watermark": report.watermark} for day in covered}
-            yield from written(key, told)
+            yield from written(key, with_picture(context.instance, key, told))
 
     return changes
 
@@ -73,6 +75,7 @@ def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinit
         description=f"Every living {contract.object} as a bulk export showed it at the end of the day.",
         columns=column_schema(contract.snapshot_schema, contract),
         days=days,
+        code=[contract.model, land_snapshot],
     )
 
     @asset_of(spec)
@@ -98,6 +101,7 @@ def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinit
                 if report.landed:
                     told[day] = report.facts
         late = landing_lag(lake, contract.object, list(told))
-        yield from written(spec.key, {day: facts | late.get(day, {}) for day, facts in told.items()})
+        days_told = {day: facts | late.get(day, {}) for day, facts in told.items()}
+        yield from written(spec.key, with_picture(context.instance, spec.key, days_told))
 
     return snapshot

@@ -12,13 +12,13 @@ from crm_platform.features.training import pinned_versions
 from crm_platform.lake import maintain
 from crm_platform.landing import watermark
 
-GROUP = "maintenance"
+GROUP = "upkeep"
 
 
 def maintenance_asset(last: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
     """The upkeep of all tables, once those that nothing else is made of are written."""
     spec = table_spec(
-        GROUP,
+        "maintenance",
         group=GROUP,
         description=(
             "Compacts the files of closed days in order, checkpoints the logs, and removes files that no version within "
@@ -27,6 +27,7 @@ def maintenance_asset(last: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
         deps=[dg.AssetDep(key, partition_mapping=dg.AllPartitionMapping()) for key in last],
         kinds={"delta"},
         due=ONCE_A_NIGHT,
+        code=[maintain],
     )
 
     @asset_of(spec)

@@ -16,6 +16,7 @@ from crm_platform.contracts.envelope import PAYLOAD_COLUMNS, PROVENANCE_COLUMNS,
 from crm_platform.features.lineage import Sources
 from crm_platform.history.report import lateness
 from crm_platform.lake import Commit, Lake
+from crm_platform.quality.result import Markdown
 
 QUIET = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
 """Makes an output pass without the event that would mark the whole requested range as written (ADR 4)."""
@@ -51,6 +52,8 @@ def shown(facts: Mapping[str, Any]) -> dict[str, Any]:
             told[f"{name}_seconds"] = fact.total_seconds()
         elif isinstance(fact, pl.DataFrame):
             told[name] = dg.MetadataValue.md(table(fact))
+        elif isinstance(fact, Markdown):
+            told[name] = dg.MetadataValue.md(fact.text)
         elif isinstance(fact, dt.date):
             told[name] = fact.isoformat()
         else:
@@ -123,21 +126,20 @@ class Built(Protocol):
 
 def built(
     context: dg.AssetExecutionContext,
-    asset_key: dg.AssetKey,
     lake: Lake,
     report: Built,
     *,
     asked: Collection[dt.date],
     watermark: dt.datetime,
     late_in: Sequence[str],
-) -> Iterator[Any]:
-    """What a build tells Dagster: a materialization per day that was asked for or rewritten, and why it stopped."""
+) -> dict[dt.date, dict[str, Any]]:
+    """The facts of every day that a build was asked for or rewrote; why it stopped is logged."""
     rewritten = set(report.commit.days) if report.commit is not None else set[dt.date]()
     if report.blocked is not None:
         context.log.warning("%s stops before %s: that day is red, see the table gate/red", report.table, report.blocked)
     days = [day for day in report.days if day in asked or day in rewritten]
     late = late_by_day(lake, late_in, days)
-    told = {
+    return {
         day: {
             "rows": report.rows.get(day, 0),
             "delta_version": report.version,
@@ -147,7 +149,6 @@ def built(
         }
         for day in days
     }
-    yield from written(asset_key, told)
 
 
 RECORDED = pl.Schema(

@@ -6,7 +6,7 @@ variables that hold them, and a run looks them up when it connects.
 
 import datetime as dt
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Literal, Self
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,6 +16,9 @@ from crm_platform.contracts import PermanentError
 from crm_platform.quality.predictors import PredictorLimits
 
 FILE_NAME = "crm_platform.yaml"
+
+Owner = Annotated[str, Field(pattern=r"^(team:[\w-]+|[^@\s]+@[^@\s]+\.[^@\s]+)$")]
+"""A team or a mail address, as Dagster has it."""
 
 
 class SettingsError(PermanentError):
@@ -68,6 +71,15 @@ class Connection(BaseModel):
     log: Path | None = Field(None, description="The recorded change log (.jsonl or .jsonl.gz) of a log source.")
 
 
+class CodeHost(BaseModel):
+    """Where people read this code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    url: str = Field(pattern="^https?://", description="The repository's page.")
+    branch: str = "main"
+    platform: Literal["github", "gitlab"] = Field("github", description="Whose way it has of naming a file's line.")
+
+
 class Settings(BaseModel):
     """One code location: a source, its lake and its days."""
 
@@ -85,6 +97,8 @@ class Settings(BaseModel):
         default_factory=lambda: PredictorLimits.model_validate({}),
         description="From when on a single feature of a training set is too good to be true.",
     )
+    owners: tuple[Owner, ...] = Field(("team:data-platform",), min_length=1, description="Who answers for the tables.")
+    code: CodeHost | None = Field(None, description="Where the UI links to; none for the files of this machine.")
     alerts: AlertSettings = AlertSettings.model_validate({})
     dagster_home: Path | None = Field(
         None, description="A folder with a dagster.yaml of one's own; none for data/dagster with the laptop's settings."

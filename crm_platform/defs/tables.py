@@ -12,14 +12,15 @@ from typing import Any
 import dagster as dg
 
 from crm_platform.contracts import Contract
+from crm_platform.defs.code import Declared, code_of
 from crm_platform.defs.days import SINGLE_RUN, days_of
+from crm_platform.defs.over_time import with_picture
 from crm_platform.defs.platform import CODE_VERSION, Platform
 from crm_platform.defs.report import Built, built, lineage, written
 from crm_platform.features.lineage import Sources
 from crm_platform.lake import Lake
 from crm_platform.landing import covered_days, watermark
 
-OWNERS = ["team:data-platform"]
 DELTA = frozenset({"delta", "polars"})
 
 
@@ -34,6 +35,7 @@ def table_spec(
     days: dg.PartitionsDefinition | None = None,
     kinds: Iterable[str] = DELTA,
     due: dg.AutomationCondition[Any] | None = None,
+    code: Sequence[Declared],
 ) -> dg.AssetSpec:
     """What Dagster shows of a table before it is written.
 
@@ -47,8 +49,11 @@ def table_spec(
         days: Its partitions; None for a table that is written as a whole.
         kinds: What it is stored as and made with.
         due: When it is requested by itself; None where a sensor, a schedule or a person does.
+        code: What declares it and what builds it.
     """
-    told: dict[str, Any] = {} if columns is None else {"dagster/column_schema": columns}
+    told = code_of(code)
+    if columns is not None:
+        told["dagster/column_schema"] = columns
     if sources:
         told["dagster/column_lineage"] = lineage(sources)
     return dg.AssetSpec(
@@ -56,7 +61,6 @@ def table_spec(
         deps=deps,
         partitions_def=days,
         group_name=group,
-        owners=OWNERS,
         kinds=set(kinds),
         code_version=CODE_VERSION,
         description=description,
@@ -118,6 +122,7 @@ def built_by_day(
             context.log.info(f"something came for {begin} since it was built: building from there")  # noqa: G004
         window = [begin + dt.timedelta(days=n) for n in range((days[-1] - begin).days + 1)]
         report = build(asked, window)
-        yield from built(context, spec.key, lake, report, asked=set(days), watermark=reached, late_in=late_in)
+        told = built(context, lake, report, asked=set(days), watermark=reached, late_in=late_in)
+        yield from written(spec.key, with_picture(context.instance, spec.key, told))
 
     return body

@@ -65,6 +65,7 @@ def _training_set(
         ],
         kinds={"parquet", "polars", "scikitlearn"},
         due=ONCE_A_NIGHT,
+        code=[build_training_set, baseline],
     )
 
     @asset_of(spec)

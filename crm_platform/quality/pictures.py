@@ -1,4 +1,4 @@
-"""Small pictures for the metadata of checks: lines over days as SVG, inside Markdown as an image of its own.
+"""Small pictures for metadata: lines over days as SVG, inside Markdown as an image of its own.
 
 Numbers and names of columns come in, Markdown goes out; no value of a row is ever drawn. Dagster's UI lets Markdown show
 images with `data:` addresses and drops inline SVG, so the picture is encoded.
@@ -13,6 +13,9 @@ from crm_platform.quality.result import Markdown
 
 WIDTH, LEFT, RIGHT, HEIGHT, GAP = 640, 200, 90, 34, 10
 INK, FADED, ALARM = "#2b6cb0", "#718096", "#c53030"
+
+DOTTED = 10
+"""Up to how many values each has its dot: pictures are kept with every event, and lie there for good."""
 
 
 def lines_over_days(title: str, series: Mapping[str, Mapping[date, float]], limits: Mapping[str, float]) -> Markdown:
@@ -55,8 +58,8 @@ def _line(name: str, values: Mapping[date, float], limit: float | None, days: Se
         f'<text x="8" y="{top + 22}">{escape(name)}</text>',
         f'<line x1="{LEFT}" y1="{bottom}" x2="{WIDTH - RIGHT}" y2="{bottom}" stroke="#e2e8f0"/>',
         f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="1.5"/>',
-        *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{color}"/>' for x, y in points),
-        f'<text x="{WIDTH - RIGHT + 8}" y="{top + 22}" fill="{color}">{last:,.3g}</text>',
+        *(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2" fill="{color}"/>' for x, y in points if len(points) <= DOTTED),
+        f'<text x="{WIDTH - RIGHT + 8}" y="{top + 22}" fill="{color}">{_number(last)}</text>',
     ]
     if limit is not None:
         y = bottom - limit / most * HEIGHT
@@ -64,3 +67,8 @@ def _line(name: str, values: Mapping[date, float], limit: float | None, days: Se
             f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="{ALARM}" stroke-dasharray="3 3"/>'
         )
     return told
+
+
+def _number(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:,.3g}"  # noqa: PLR2004

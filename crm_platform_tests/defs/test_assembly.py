@@ -73,7 +73,7 @@ def test_every_table_has_its_asset_in_its_group(specs):
     expected |= {f"history/{name}": "history" for name in (*OBJECTS, "merges")}
     expected |= {f"current/{name}": "history" for name in OBJECTS}
     expected |= {f"features/{name}": "features" for name in VIEWS}
-    expected |= {"training/lead_conversion": "training", "maintenance": "maintenance", "gate/red": "gate"}
+    expected |= {"training/lead_conversion": "training", "maintenance": "upkeep", "gate/red": "gate"}
     assert {key: node.group_name for key, node in specs.items()} == expected
 
 

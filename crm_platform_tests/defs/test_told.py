@@ -49,6 +49,16 @@ def test_every_day_of_every_table_tells_its_rows_its_version_and_how_late_they_c
                 assert metadata["delta_version"] >= 0, (key, day)
 
 
+def test_the_newest_day_of_every_table_has_a_picture_of_the_days_before(ran):
+    _, told = ran
+    by_day = {key: days for key, days in told.items() if key.startswith(("landing", "history", "features"))}
+    assert len(by_day) == 23
+    for key, days in by_day.items():
+        with_pictures = [day for day, metadata in days.items() if "over_time" in metadata]
+        assert with_pictures == [f"2026-03-0{DAYS}"], key
+        assert days[f"2026-03-0{DAYS}"]["over_time"].startswith(f"![{key}, day by day](data:image/svg+xml;base64,"), key
+
+
 def test_tables_that_are_written_as_a_whole_tell_their_rows_and_the_moment_they_show(ran):
     _, told = ran
     for key, found in told.items():
