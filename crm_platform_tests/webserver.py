@@ -45,6 +45,7 @@ mutation ($selector: ScheduleSelector!, $at: Float) {
 }
 """
 LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "crm_platform.definitions"}
+BACKFILLS = "{ partitionBackfillsOrError(limit: 1) { ... on PartitionBackfills { results { id } } } }"
 STATUS = """
 query ($id: String!) {
   partitionBackfillOrError(backfillId: $id) {
@@ -111,6 +112,10 @@ class Webserver:
                 return told["status"]
             time.sleep(1)
         return "STILL RUNNING"
+
+    def newest_backfill(self):
+        """The id of the backfill that was launched last."""
+        return self.ask(BACKFILLS)["partitionBackfillsOrError"]["results"][0]["id"]
 
     def start_sensor(self, name):
         """Turns a sensor on."""

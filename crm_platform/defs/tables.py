@@ -16,7 +16,7 @@ from crm_platform.defs.code import Declared, code_of
 from crm_platform.defs.days import SINGLE_RUN, days_of
 from crm_platform.defs.over_time import with_picture
 from crm_platform.defs.platform import CODE_VERSION, Platform
-from crm_platform.defs.report import Built, built, lineage, written
+from crm_platform.defs.report import Built, built, lineage, made_of, written
 from crm_platform.features.lineage import Sources
 from crm_platform.lake import Lake
 from crm_platform.landing import covered_days, watermark
@@ -56,6 +56,7 @@ def table_spec(
         told["dagster/column_schema"] = columns
     if sources:
         told["dagster/column_lineage"] = lineage(sources)
+        told["columns_made_of"] = dg.MetadataValue.md(made_of(sources))
     return dg.AssetSpec(
         table.split("/"),
         deps=deps,
