@@ -110,8 +110,8 @@ def of_tables(server: Webserver, photograph: Callable[..., None]) -> None:
     graph = f"{server.url}/asset-groups~{chosen}/?expanded={GROUPS}"
     photograph("graph", graph, "Global asset lineage", (1800, 1150))
     timeline = f"{server.url}/assets/features/lead"
-    photograph("columns", timeline, "channel_distinct_7d", (1500, 1150))
-    photograph("lineage", timeline, "columns_made_of", (1500, 1000), SHOW.format("columns_made_of"))
+    photograph("columns", f"{server.url}/assets/training/lead_conversion", "lead__count_7d", (1500, 1150))
+    photograph("lineage", timeline, "columns_made_of", (1500, 1350), SHOW.format("columns_made_of"))
     newest = f"{server.url}/assets/history/lead?view=partitions&partition={day(DAYS)}"
     photograph("over_time", newest, "over_time", (1500, 900), SHOW.format("over_time"))
 
