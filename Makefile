@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 export DAGSTER_HOME := $(CURDIR)/data/dagster
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install demo dev test test-pythons test-kills bench bench-increments check format lock pictures clean
+.PHONY: help install demo dev test test-pythons test-kills test-faults bench bench-increments check format lock pictures clean
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,6 +51,9 @@ test-pythons: ## The rooms without Dagster, tested with every Python from 3.11 t
 
 test-kills: install ## The run is killed at twenty random moments instead of five.
 	@CRM_PLATFORM_KILLS=20 $(BIN)/python -m pytest -n 2 crm_platform_tests/defs/test_kill.py
+
+test-faults: install ## Every fault of the matrix, told and mended; writes docs/faults.md (FAULT=… for some).
+	@CRM_PLATFORM_FAULTS=1 $(BIN)/python -m pytest -q -n 0 -m "" $(FAULT:%=-k %) crm_platform_tests/faults
 
 bench: install ## The time kernel beside its peers, made data; writes docs/performance.md (ROWS=…, ONLY=…, ROUNDS=…).
 	@$(BIN)/python -m crm_platform_tests.benchmarks.measuring $(ROWS:%=--rows %) $(ONLY:%=--only %) $(ROUNDS:%=--rounds %)

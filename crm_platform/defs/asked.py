@@ -198,7 +198,7 @@ def late_partitions(
     lacking = sorted(key.to_user_string() for key in keys if not _is_built(context.instance, key, day))
     if not lacking:
         return []
-    red = first_red_day(lake, [key.to_user_string() for key in keys])
+    red = first_red_day(lake, [key.to_user_string() for key in graph.materializable_asset_keys])
     if red is not None and red <= day:
         return None
     chosen = " or ".join(f"key:{name}" for name in lacking)
