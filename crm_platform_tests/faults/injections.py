@@ -18,19 +18,14 @@ import dagster as dg
 import polars as pl
 from dagster._core.scheduler.instigation import TickStatus
 
-from crm_platform import sources
 from crm_platform.defs.assembly import build_defs
 from crm_platform.defs.jobs import INCREMENT, new_changes
 from crm_platform.defs.platform import Platform
-from crm_platform.features.training import stored_set
-from crm_platform_tests.defs.test_leaks import built_from, put, shifted, spoil
 from crm_platform_tests.defs.ticking import sensor_in, tell_ticks
 from crm_platform_tests.faults.stage import Stage
-from crm_platform_tests.pipeline import FIRST
 
 Injection = Callable[[Stage], None]
 RED = dt.date(2026, 3, 4)
-NAME = "lead_conversion"
 
 
 def answered(job: str | None = None, **faults: Any) -> Injection:
@@ -47,21 +42,6 @@ def answered(job: str | None = None, **faults: Any) -> Injection:
 def changed(**change: Any) -> Injection:
     """A run over all days of a CRM whose objects look different from the fourth day on."""
     return answered(schema_change={"day": RED, **change})
-
-
-def contracted(module: str) -> Injection:
-    """A run over all days with contracts that do not fit the CRM."""
-
-    def inject(stage: Stage) -> None:
-        shipped = Path(sources.__file__).parent / "manifests" / "sandbox.yaml"
-        told = shipped.read_text(encoding="utf-8")
-        ours = stage.folder / "strict.yaml"
-        ours.write_text(told.replace("crm_platform.contracts.sandbox", f"crm_platform_tests.faults.{module}"), "utf-8")
-        with stage.crm(source=str(ours)):
-            stage.meet()
-            stage.run()
-
-    return inject
 
 
 def checked(stage: Stage, table: str, *check: str) -> None:
@@ -92,15 +72,6 @@ def cut_behind_the_log(stage: Stage) -> None:
     short = file.read_bytes()
     footer = 8 + int.from_bytes(short[-8:-4], "little")
     file.write_bytes(short[:-footer] + bytes(whole - len(short)) + short[-footer:])
-    checked(stage, "history/lead", "parity")
-
-
-def lost_file(stage: Stage) -> None:
-    """A file that the log names is gone."""
-    stage.tick()
-    (file,) = map(Path, stage.lake.files("history/lead", [RED]))
-    stage.meet()
-    file.unlink()
     checked(stage, "history/lead", "parity")
 
 
@@ -175,78 +146,3 @@ def dead_target(stage: Stage) -> None:
     stage.configure(more=targets)
     stage.left["environment"] = {"HOOK": "http://127.0.0.1:9/hook"}
     spoiled("history/lead", "duplicates", lambda rows: pl.concat([rows, rows]))(stage)
-
-
-def gap(stage: Stage) -> None:
-    """A batch of the feed is lost: its line in landing/ranges, and its rows."""
-    with stage.crm(head=dt.datetime(2026, 3, 3, tzinfo=dt.UTC)):
-        stage.run(FIRST, dt.date(2026, 3, 2))
-    with stage.crm(head=dt.datetime(2026, 3, 5, tzinfo=dt.UTC)):
-        stage.run(dt.date(2026, 3, 3), RED)
-    stage.meet()
-    lines = stage.lake.scan("landing/ranges").collect()
-    second = lines["batch_id"].unique(maintain_order=True)[1]
-    stage.lake.overwrite("landing/ranges", lines.filter(pl.col("batch_id") != second))
-    with stage.crm():
-        stage.run(dt.date(2026, 3, 5))
-
-
-def late(stage: Stage) -> None:
-    """Rows come after midnight and after their day was built."""
-    faults = {"late_commits": {"share": 0.3, "lag_seconds": 20 * 3600}}
-    stage.meet()
-    with stage.crm(head=dt.datetime(2026, 3, 3, tzinfo=dt.UTC), **faults):
-        stage.run(FIRST, dt.date(2026, 3, 2), job=INCREMENT)
-    with stage.crm(**faults):
-        stage.run(dt.date(2026, 3, 3), job=INCREMENT)
-        stage.run(job=INCREMENT)
-
-
-def leaking(object_name: str, believed: Callable[[pl.DataFrame], pl.DataFrame]) -> Injection:
-    """A timeline built from a history that believes too much."""
-
-    def inject(stage: Stage) -> None:
-        stage.tick()
-        stage.meet()
-        built_from(stage.settings, stage.lake, object_name, believed, stage.folder)
-        checked(stage, "features/lead", "leakage_truncation")
-
-    return inject
-
-
-def early(rows: pl.DataFrame) -> pl.DataFrame:
-    """Activities of three days later."""
-    names = ("event_time", "processed_time", "occurred_at")
-    ahead = pl.col("event_time") >= dt.datetime(2026, 3, 20, tzinfo=dt.UTC)
-    return shifted(rows, ahead, **{name: pl.col(name) - dt.timedelta(days=3) for name in names})
-
-
-def todays_status(rows: pl.DataFrame) -> pl.DataFrame:
-    """The status of today in the past."""
-    today = pl.col("status").drop_nulls().last().over("entity_id", order_by=["event_time", "processed_time"])
-    return shifted(rows, pl.col("status").is_not_null(), status=today)
-
-
-def at_event_time(rows: pl.DataFrame) -> pl.DataFrame:
-    """Late rows, known when they happened."""
-    since = pl.col("event_time") >= dt.datetime(2026, 3, 10, tzinfo=dt.UTC)
-    return shifted(rows, since, processed_time=pl.col("event_time"))
-
-
-def kept_too_long(stage: Stage) -> None:
-    """Windows that keep what left them a microsecond ago."""
-    stage.tick()
-    stage.meet()
-    steps = stage.lake.scan("features/lead").collect()
-    later = pl.col("known_at") + dt.timedelta(microseconds=1)
-    put(stage.lake, shifted(steps, pl.col("changed_at") < pl.col("known_at"), known_at=later))
-    checked(stage, "features/lead", "leakage_truncation")
-
-
-def label_among_the_features(stage: Stage) -> None:
-    """A training set with its label as a feature."""
-    stage.tick()
-    stage.meet()
-    rows = stored_set(stage.lake, NAME).frame
-    spoil(stage.lake, rows.with_columns(pl.col("label").alias("lead__is_won")))
-    checked(stage, f"training/{NAME}", "leakage")

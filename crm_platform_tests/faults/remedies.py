@@ -6,7 +6,6 @@ from collections.abc import Callable
 import dagster as dg
 from dagster._core.scheduler.instigation import TickStatus
 
-from crm_platform.defs.jobs import NIGHTLY
 from crm_platform_tests.alerts.receivers import http_receiver
 from crm_platform_tests.defs.ticking import tell_ticks
 from crm_platform_tests.faults.stage import Stage
@@ -39,24 +38,11 @@ def skip(object_name: str) -> Remedy:
     return mend
 
 
-def release(object_name: str) -> Remedy:
-    """The contract fits the CRM by now; the rows are released, and the days built again."""
-
-    def mend(stage: Stage) -> None:
-        with stage.crm():
-            code, said = stage.command("quarantine", "release", object_name, "--by", "ann")
-            assert code == 0, said
-            assert " 0 still break their contract" in said, said
-            assert stage.run()
-
-    return mend
-
-
 def rebuild(first: dt.date = FIRST, *checks: str) -> Remedy:
     """Derives the days again; a check that no build asks is asked after it."""
 
     def mend(stage: Stage) -> None:
-        code, said = stage.command("rebuild", "--from", first.isoformat())
+        code, said = stage.command("rebuild", "--from", first.isoformat(), "--objects", "lead,activity")
         assert code == 0, said
         for check in checks:
             stage.command("check", *check.split())
@@ -88,9 +74,3 @@ def target_again(stage: Stage) -> None:
         stage.ahead = dt.timedelta(hours=2)
         stage.tick()
         assert [body["title"] for _, _, body in received] == ["crm_platform: 1 wrong", "crm_platform: 1 well again"]
-
-
-def train_again(stage: Stage) -> None:
-    """Materializes the training set again."""
-    with stage.crm():
-        assert stage.run(stage.last, job=NIGHTLY)
