@@ -79,7 +79,7 @@ DRIFTS = [
           (GATE, DRIFT), r.skip("owner"), "`snapshot skip` of the days, the run again", waits=OWNERS, is_equal=False),
     Fault("column_renamed", "A column has another name from a day on, in the middle of the days built.",
           i.changed(object="owner", rename={"region": "territory"}), (GATE, DRIFT), r.run_again,
-          "the CRM exports the old shape, the run again", waits=OWNERS, smoke=True),
+          "the CRM exports the old shape, the run again", waits=OWNERS),
     Fault("column_retyped", "A column becomes text.", i.changed(object="owner", retype=["is_active"]),
           remedy=r.run_again, does="nothing is red; the run again finds nothing to do", is_equal=False,
           finding="Text that reads as the contract's type is read as it."),

@@ -1,6 +1,6 @@
 """Every fault of the matrix is told, holds back what it must, and is mended by what the runbook says.
 
-`make test-faults` plays all and writes docs/faults.md; the usual tests play three.
+`make test-faults` plays all and writes docs/faults.md; the usual tests play two.
 """
 
 import os
