@@ -122,7 +122,7 @@ def of_trouble(server: Webserver, photograph: Callable[..., None]) -> None:
     photograph("checks", check, "schema_drift fails", (1500, 1000))
     photograph("partitions", check, "schema_drift fails", (1500, 900), TAB.format("Partitions"))
     server.backfill([["history", "lead"], ["features", "lead"]], [day(number) for number in range(20, 31)])
-    photograph("backfill", f"{server.url}/runs/b/{server.newest_backfill()}", "100% completed", (1500, 450))
+    photograph("backfill", f"{server.url}/runs/b/{server.newest_backfill()}", "100% completed", (1500, 700))
 
 
 def day(number: int) -> str:

@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationTargetMaterializationData
 
 from crm_platform.defs.days import days_of
+from crm_platform.defs.materialized import newest
 from crm_platform.defs.platform import RUNBOOK, Platform
 from crm_platform.defs.told import Teller
 from crm_platform.history.windows import before_red
@@ -75,6 +77,7 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
         )
         quiet = set(looked_at if declared.by_day else []) - {finding.day for finding in result.findings}
         findings = [*result.findings, *(Finding(passed=True, what=QUIET, day=day) for day in sorted(quiet))]
+        written = newest(context.instance, asset_key, [f.day for f in findings if f.day is not None])
         for finding in findings:
             if finding.day is not None:
                 yield dg.AssetCheckEvaluation(
@@ -83,6 +86,7 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
                     passed=finding.passed,
                     partition=finding.day.isoformat(),
                     severity=_severity(result),
+                    target_materialization_data=_target(written.get(finding.day)),
                     description=teller.sentence(finding.what),
                     metadata=teller.metadata(result, [finding]) | teller.beside(finding.facts),
                 )
@@ -96,6 +100,15 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
         )
 
     return check
+
+
+def _target(record: dg.EventLogRecord | None) -> AssetCheckEvaluationTargetMaterializationData | None:
+    """What a day's evaluation is about: without it, a day that has been written is shown as one never looked at."""
+    if record is None:
+        return None
+    return AssetCheckEvaluationTargetMaterializationData(
+        storage_id=record.storage_id, run_id=record.run_id, timestamp=record.timestamp
+    )
 
 
 def _severity(result: CheckResult) -> dg.AssetCheckSeverity:

@@ -9,6 +9,7 @@ from typing import Any
 
 import dagster as dg
 
+from crm_platform.defs.materialized import newest
 from crm_platform.defs.report import shown
 from crm_platform.quality.pictures import lines_over_days
 
@@ -58,16 +59,8 @@ def _told_before(
     instance: dg.DagsterInstance, asset_key: dg.AssetKey, days: Sequence[dt.date]
 ) -> dict[dt.date, dict[str, Any]]:
     """What the newest materialization of each of some days told; days that have none are left out."""
-    wanted = {day.isoformat() for day in days}
-    kind = dg.DagsterEventType.ASSET_MATERIALIZATION
-    ids = instance.get_latest_storage_id_by_partition(asset_key, kind, wanted) if wanted else {}
-    if not ids:
-        return {}
-    chosen = dg.AssetRecordsFilter(asset_key=asset_key, storage_ids=sorted(ids.values()))
     return {
-        dt.date.fromisoformat(str(record.partition_key)): {
-            name: value.value for name, value in record.asset_materialization.metadata.items() if name in DRAWN
-        }
-        for record in instance.fetch_materializations(chosen, limit=len(ids)).records
+        day: {name: value.value for name, value in record.asset_materialization.metadata.items() if name in DRAWN}
+        for day, record in newest(instance, asset_key, days).items()
         if record.asset_materialization is not None
     }
