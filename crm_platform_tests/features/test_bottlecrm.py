@@ -13,7 +13,7 @@ import pytest
 from crm_platform.contracts import contracts_in
 from crm_platform.features.build import build_features
 from crm_platform.features.catalogue import views_for
-from crm_platform.features.training import build_training_set, training_set
+from crm_platform.features.training import build_training_set, stored_set
 from crm_platform.history.build import build_history, build_merges
 from crm_platform.lake import Lake
 from crm_platform.landing import land_changes, watermark
@@ -72,7 +72,7 @@ def became_converted(life, since, until):
 
 
 def test_the_questions_and_answers_are_those_of_the_log(lake, lives):
-    found = training_set(lake, "lead_conversion")
+    found = stored_set(lake, "lead_conversion")
     end = max(committed for table in lives.values() for life in table.values() for committed, _ in life)
     monday = datetime(2026, 1, 5, tzinfo=UTC)
     mondays = [monday + n * WEEK for n in range(20) if monday + n * WEEK + HORIZON <= end]
@@ -88,7 +88,7 @@ def test_the_questions_and_answers_are_those_of_the_log(lake, lives):
 
 
 def test_the_tasks_of_a_lead_are_counted_as_they_were_known(lake, lives):
-    found = training_set(lake, "lead_conversion").frame
+    found = stored_set(lake, "lead_conversion").frame
     facts = lake.scan("history/merges").filter(pl.col("object") == "lead").collect()
     merged = {
         loser: (winner, when) for loser, winner, when in facts.select("loser_id", "winner_id", "processed_time").rows()
