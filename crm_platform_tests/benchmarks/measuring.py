@@ -103,7 +103,7 @@ class Contest:
         self._say(f"{when}: {one.who} {took['seconds']:.3f} s, {took['peak'] / 1e9:.2f} GB")
 
     def _failed(self, one, error):
-        self.results.keep("failed", *self._about(one), why=str(error))
+        self.results.keep("failed", *self._about(one), why=str(error), seconds=error.seconds)
         self._say(f"{one.who} {error}")
 
     def _is_done(self, one, rounds=None):

@@ -25,7 +25,7 @@ class Results:
     load: float = 0.0
 
     def keep(self, kind, work, who, rows, layout, **said):
-        """Adds a line: `run` (seconds, cpu, peak), `answer` (says), `failed` (why) or `absent` (why)."""
+        """Adds a line: `run` (seconds, cpu, peak), `answer` (says), `failed` (why, seconds) or `absent` (why)."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         at = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
         key = {"work": work, "who": who, "rows": rows, "layout": layout, "commit": self.commit, "machine": self.machine}
@@ -62,6 +62,14 @@ class Results:
         return {
             key: Found(median(run["seconds"] for run in runs), max(run["peak"] for run in runs), len(runs))
             for key, runs in grouped.items()
+        }
+
+    def ended(self, rows, layout):
+        """Who was ended by the clock at one size: the seconds it was given, by work and contestant."""
+        return {
+            (one["work"], one["who"]): Found(one["seconds"], 0, 0)
+            for one in self.lines()
+            if (one["kind"], one["rows"], one["layout"]) == ("failed", rows, layout) and one.get("seconds")
         }
 
     def said(self, kind, work, who, rows, layout):

@@ -23,7 +23,11 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 class RunError(Exception):
-    """A contestant did not finish; the message says why, for the table."""
+    """A contestant did not finish; the message says why, for the table; `seconds` how long it was given, if that was it."""
+
+    def __init__(self, why, seconds=None):
+        super().__init__(why)
+        self.seconds = seconds
 
 
 def run_once(work, contestant, size, *, folder, layout, limits, python, is_at_once=False, answer=None):
@@ -73,7 +77,7 @@ def _watched(command, limits, scratch):
         while (code := _waited(process)) is None:
             if time.monotonic() > until:
                 _end(process)
-                raise RunError(f"ended after {seconds:.0f} s")
+                raise RunError(f"ended after {seconds:.0f} s", seconds)
             if _resident(process.pid) > most:
                 _end(process)
                 raise RunError(f"ended when it held more than {most / 1e9:.0f} GB")

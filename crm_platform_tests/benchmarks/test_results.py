@@ -27,7 +27,7 @@ def test_enough_runs_are_enough_and_a_long_one_is_run_once(tmp_path):
 
 def test_who_failed_is_not_asked_again_and_who_was_absent_is(tmp_path):
     failed, absent = Results(tmp_path / "1", "abc", "here"), Results(tmp_path / "2", "abc", "here")
-    failed.keep("failed", *ABOUT, why="ended after 1800 s")
+    failed.keep("failed", *ABOUT, why="ended after 1800 s", seconds=1800.0)
     absent.keep("absent", *ABOUT, why="no network")
     assert failed.is_done(*ABOUT, rounds=3)
     assert not absent.is_done(*ABOUT, rounds=3)

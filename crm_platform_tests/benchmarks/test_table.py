@@ -19,11 +19,14 @@ WORKS = {
             Contestant("wrong", NOBODY),
             Contestant("read", NOBODY, answers=False),
             Contestant("later", NOBODY),
+            Contestant("slow", NOBODY),
         ),
         (
             Target("at most 4x a read", times(("join", "ours"), ("join", "read")), 4),
             Target("fast takes at least 2x", times(("join", "fast"), ("join", "ours")), 2, is_least=True),
             Target("later takes at least 2x", times(("join", "later"), ("join", "ours")), 2, is_least=True),
+            Target("slow takes at least 5x", times(("join", "slow"), ("join", "ours")), 5, is_least=True),
+            Target("slow takes at least 50x", times(("join", "slow"), ("join", "ours")), 50, is_least=True),
         ),
     )
 }
@@ -38,7 +41,8 @@ def written(tmp_path):
         results.keep("run", "join", who, 1_000, "activity", seconds=seconds, cpu=1.0, peak=1_500_000_000)
     results.keep("answer", "join", "fast", 1_000, "activity", says="equal")
     results.keep("absent", "join", "missing", 1_000, "activity", why="installing failed: no network")
-    results.keep("failed", "join", "hungry", 1_000, "activity", why="ended when it held more than 17 GB")
+    results.keep("failed", "join", "hungry", 1_000, "activity", why="ended when it held more than 17 GB", seconds=None)
+    results.keep("failed", "join", "slow", 1_000, "activity", why="ended after 30 s", seconds=30.0)
     results.keep("answer", "join", "wrong", 1_000, "activity", says="DIFFERS: values")
     return table.written(results, WORKS, {"commit": "abc"}).splitlines()
 
@@ -53,15 +57,18 @@ def test_everybody_has_a_row_measured_or_not(written):
         "| join: a join | wrong |  |  |  |  | not measured: DIFFERS: values |",
         "| join: a join | read | 0.500 | 0.25 | 1.50 | 1 | none to compare |",
         "| join: a join | later |  |  |  |  | not measured: not yet |",
+        "| join: a join | slow |  |  |  |  | not measured: ended after 30 s |",
     ]
 
 
 def test_targets_say_whether_they_are_met(written):
     begin = written.index("| work | to reach | reached | |")
-    assert written[begin + 2 : begin + 5] == [
+    assert written[begin + 2 : begin + 7] == [
         "| join | at most 4x a read | 4.00 | met |",
         "| join | fast takes at least 2x | 1.50 | missed |",
         "| join | later takes at least 2x | not measured |  |",
+        "| join | slow takes at least 5x | over 15.00 | met |",
+        "| join | slow takes at least 50x | over 15.00 | not known |",
     ]
 
 
