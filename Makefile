@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 export DAGSTER_HOME := $(CURDIR)/data/dagster
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install demo dev test test-pythons test-kills test-faults bench bench-increments check format lock pictures clean
+.PHONY: help install demo dev test test-pythons test-kills test-faults bench bench-increments bench-costs check format lock pictures clean
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ bench: install ## The time kernel beside its peers, made data; writes docs/perfo
 
 bench-increments: install ## What a day more costs after long histories, and beside MERGE; writes docs/performance.md.
 	@$(BIN)/python -m crm_platform_tests.benchmarks.increments
+
+bench-costs: install ## What Dagster costs around the same functions, a year of the demo's graph; writes docs/costs.md.
+	@$(BIN)/python -m crm_platform_tests.benchmarks.costs
 
 check: install ## What CI runs: ruff, pyright, import-linter, tests.
 	@$(BIN)/ruff check .

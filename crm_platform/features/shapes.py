@@ -4,6 +4,7 @@ How the values come about stands in `timelines`; which views there are in `catal
 """
 
 from collections.abc import Mapping
+from functools import cache
 
 import polars as pl
 
@@ -16,6 +17,7 @@ from crm_platform.features.views import (
     Count,
     Distinct,
     Feature,
+    FeatureView,
     First,
     Last,
     Max,
@@ -70,11 +72,21 @@ OVER: Mapping[type[Feature], str] = {
 """What a feature over activities means."""
 
 
+Columns = tuple[tuple[str, pl.DataType], ...]
+"""A schema that can be looked up."""
+
+
 def timeline_schema(bound: BoundView, contracts: Mapping[str, Contract]) -> pl.Schema:
     """The columns of a view's stored timeline with their types."""
-    activities = None if bound.activity is None else pl.LazyFrame(schema=contracts[bound.activity].history_schema)
-    versions = pl.LazyFrame(schema=contracts[bound.entity].history_schema)
-    steps = build_timeline(bound.view, activities, pl.LazyFrame(schema=MERGES), versions=versions)
+    activities = None if bound.activity is None else tuple(contracts[bound.activity].history_schema.items())
+    return _schema_of(bound.view, activities, tuple(contracts[bound.entity].history_schema.items()))
+
+
+@cache
+def _schema_of(view: FeatureView, activities: Columns | None, versions: Columns) -> pl.Schema:
+    """What the kernel makes of empty tables; asked once per view, for loading the definitions waits for it."""
+    empty = None if activities is None else pl.LazyFrame(schema=dict(activities))
+    steps = build_timeline(view, empty, pl.LazyFrame(schema=MERGES), versions=pl.LazyFrame(schema=dict(versions)))
     return pl.Schema({**steps.collect_schema(), "known_date": pl.Date()})
 
 

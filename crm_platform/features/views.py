@@ -270,7 +270,8 @@ class FeatureView:
     time: str = "occurred_at"
 
     def __post_init__(self) -> None:
-        """Checks all that needs no data."""
+        """Checks all that needs no data; a view is a value, so its features are held as a tuple."""
+        object.__setattr__(self, "features", tuple(self.features))
         for what, name in (("A view", self.name), (f"The entity of view {self.name}", self.entity)):
             if not name:
                 raise ViewError.nameless(what)

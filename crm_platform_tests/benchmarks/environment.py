@@ -1,6 +1,7 @@
-"""The environment of the peers that do not resolve beside our dependencies: made on demand from a lock of its own.
+"""Environments other than this one, made on demand, each from a lock of its own.
 
-`peers.lock` holds every file with its hash and names no host; `make lock` resolves it anew from `peers.in`.
+`peers.lock` is for the peers that do not resolve beside our dependencies; `deploy/requirements.lock` is what production
+installs. They hold every file with its hash and name no host; `make lock` resolves them anew.
 """
 
 import hashlib
@@ -14,17 +15,17 @@ LOCK = Path(__file__).with_name("peers.lock")
 
 
 class AbsentError(Exception):
-    """The peers' environment cannot be made; the message says why, for the table."""
+    """An environment cannot be made; the message says why, for the table."""
 
 
-def peers_python(folder, lock=LOCK):
-    """The interpreter of the environment, made if it is not there for this lock.
+def python_with(folder, lock=LOCK):
+    """The interpreter of the environment of a lock, made if it is not there for it.
 
     Raises:
         AbsentError: A package cannot be installed.
     """
     made_of = f"{sys.version_info.major}{sys.version_info.minor}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
-    home = Path(folder) / f"peers-{made_of}"
+    home = Path(folder) / f"{lock.stem}-{made_of}"
     if not home.exists():
         part = home.with_suffix(f".{os.getpid()}")
         try:

@@ -14,7 +14,7 @@ from polars.testing import assert_frame_equal
 
 from crm_platform_tests.benchmarks import machine, table
 from crm_platform_tests.benchmarks.contest import Foreign
-from crm_platform_tests.benchmarks.environment import AbsentError, peer_versions, peers_python
+from crm_platform_tests.benchmarks.environment import AbsentError, peer_versions, python_with
 from crm_platform_tests.benchmarks.made_files import LAYOUTS, Size
 from crm_platform_tests.benchmarks.results import ONCE, Results
 from crm_platform_tests.benchmarks.running import RunError, make, run_once
@@ -153,7 +153,7 @@ def header(results):
 def environment_in(folder):
     """The peers' interpreter, or the error that says why there is none."""
     try:
-        return peers_python(folder)
+        return python_with(folder)
     except AbsentError as error:
         return error
 

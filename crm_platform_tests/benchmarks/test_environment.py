@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from crm_platform_tests.benchmarks.environment import LOCK, AbsentError, peer_versions, peers_python
+from crm_platform_tests.benchmarks.environment import LOCK, AbsentError, peer_versions, python_with
 
 
 def test_the_lock_has_hashes_for_everything_and_names_no_host():
@@ -19,5 +19,5 @@ def test_an_environment_that_cannot_be_made_says_why_and_leaves_nothing(tmp_path
     lock = tmp_path / "wrong.lock"
     lock.write_text("six==1.17.0 --hash=sha256:" + "0" * 64 + "\n")
     with pytest.raises(AbsentError, match="installing failed"):
-        peers_python(tmp_path / "bench", lock)
+        python_with(tmp_path / "bench", lock)
     assert list((tmp_path / "bench").iterdir()) == []

@@ -6,7 +6,7 @@ from click.testing import CliRunner
 
 from crm_platform_tests.benchmarks import measuring
 from crm_platform_tests.benchmarks.contest import Contestant, Foreign, Local, Work
-from crm_platform_tests.benchmarks.environment import AbsentError, peers_python
+from crm_platform_tests.benchmarks.environment import AbsentError, python_with
 from crm_platform_tests.benchmarks.machine import REPOSITORY
 from crm_platform_tests.benchmarks.made_files import LAYOUTS, Size
 from crm_platform_tests.benchmarks.results import Results
@@ -47,7 +47,7 @@ def test_what_is_measured_gives_the_answers_of_its_peers(name, who, folder, tmp_
 def test_a_peer_in_an_environment_of_its_own_gives_the_answers_of_ours(name, who, folder, tmp_path):
     work = WORKS[name]
     contestant = next(one for one in work.contestants if one.who == who)
-    python = peers_python(REPOSITORY / "data" / "bench")
+    python = python_with(REPOSITORY / "data" / "bench")
     is_at_once, answer = bool(contestant.limits), tmp_path / "answer.parquet"
     took = run_once(
         work, contestant, TINY, folder=folder, layout="activity", limits=PLENTY, python=python, is_at_once=is_at_once,
