@@ -11,12 +11,11 @@ import numpy as np
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.features.axes import Axis, Runs
+from crm_platform.features.searches import Questions, at_rest, in_passing
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.windows import MICROSECOND
-from crm_platform.history.codes import ABSENT, Codes, Ints, positions
-from crm_platform.history.orders import is_rising, order_by
-from crm_platform.history.registers import BEGINNING, VersionsError
+from crm_platform.history.codes import Ints, positions
+from crm_platform.history.registers import VersionsError
 
 Timeline = pl.DataFrame | pl.LazyFrame
 
@@ -81,53 +80,14 @@ def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Time
         raise VersionsError.untimed("steps of a timeline", "known_at", schema["known_at"])
     if schema["entity_id"] != keys.dtype and keys.null_count() < len(keys):
         raise SpineError.key_type(keys.name, keys.dtype, schema["entity_id"])
-    steps = lazy.collect()
-    if steps["known_at"].null_count():
-        steps = steps.filter(pl.col("known_at").is_not_null())
-    codes = Codes(keys.cast(schema["entity_id"]).unique().drop_nulls().sort())
-    axis, rows = _sorted(steps, codes)
-    asked = codes.encode(keys.cast(schema["entity_id"]))
-    order = np.flatnonzero(asked != ABSENT)
-    by_time = order_by(asked[order], moment[order])
-    order = order if by_time is None else order[by_time]
-    found = axis.last_by(asked[order], moment[order])
-    if rows is not None and len(rows):
-        found = np.where(found < 0, -1, rows[found])
-    if oldest is not None and steps.height:
-        news = (
-            steps["changed_at" if "changed_at" in schema else "known_at"].to_physical().fill_null(BEGINNING).to_numpy()
-        )
-        found = np.where((found >= 0) & (news[found] >= oldest[order]), found, -1)
     added = [name for name in schema if name not in ADDED_NEVER]
     if not added:
         return pl.DataFrame()
+    aged = ["changed_at"] if oldest is not None and "changed_at" in schema else []
+    lazy = lazy.select("entity_id", "known_at", *aged, *added)
+    asked = Questions.of(keys.cast(schema["entity_id"]), moment, oldest)
+    found = in_passing(lazy, asked, added) if isinstance(timeline, pl.LazyFrame) else None
+    steps, rows = at_rest(lazy.collect(), asked, added) if found is None else found
     place = np.full(len(keys), -1, dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return steps.select(pl.col(added).gather(positions(found))).select(pl.all().gather(positions(place)))
-
-
-def _sorted(steps: pl.DataFrame, codes: Codes) -> tuple[Axis | Runs, Ints | None]:
-    """The steps of the entities asked about, and their rows; None where these are all rows as they stand.
-
-    Entities are read once per run of rows; a timeline sorted by them, then by time, is searched as it stands.
-    """
-    ids, known = steps["entity_id"], steps["known_at"].to_physical().to_numpy()
-    begins = ids.ne_missing(ids.shift(1)).to_numpy().copy()
-    begins[:1] = True
-    first = np.flatnonzero(begins)
-    heads = codes.encode(ids.gather(pl.Series(first)))
-    asked = np.flatnonzero(heads >= 0)
-    if is_rising(heads[asked]) and not ((known[1:] < known[:-1]) & ~begins[1:]).any():
-        runs = np.zeros((2, len(codes)), dtype=np.int64)
-        runs[:, heads[asked]] = first[asked], np.append(first[1:], len(known))[asked]
-        return Runs(known, runs[0], runs[1]), None
-    entity = heads[np.cumsum(begins) - 1]
-    rows: Ints | None = None
-    if heads.min() < 0:
-        rows = np.flatnonzero(entity >= 0)
-        entity, known = entity[rows], known[rows]
-    order = order_by(entity, known)
-    if order is not None:
-        rows = order if rows is None else rows[order]
-        entity, known = entity[order], known[order]
-    return Axis(entity, known, len(codes)), rows
+    place[asked.places] = rows
+    return steps.select(pl.all().gather(positions(place)))

@@ -65,6 +65,13 @@ class Codes:
         return pl.Enum(self.ids)
 
     def _looked_up(self, column: pl.Series) -> Ints:
+        low, high = self._around(column)
+        if low >= high:
+            return np.full(len(column), ABSENT, dtype=np.int64)
+        if 2 * (high - low) <= len(self):
+            codes = Codes(self.ids.slice(low, high - low)).encode(column)
+            codes[codes != ABSENT] += low
+            return codes
         codes = np.empty(len(column), dtype=np.int64)
 
         def look_up(low: int, part: pl.Series) -> None:
@@ -76,6 +83,13 @@ class Codes:
 
         in_parts(look_up, column)
         return codes
+
+    def _around(self, column: pl.Series) -> tuple[int, int]:
+        """Between which codes all ids of a column lie: a batch of sorted ids is looked up among few."""
+        if column.null_count() == len(column):
+            return 0, 0
+        least, most = (pl.Series([end], dtype=pl.String) for end in (column.min(), column.max()))
+        return int(self.ids.search_sorted(least, side="left")[0]), int(self.ids.search_sorted(most, side="right")[0])
 
     def between(self, low: object | None, high: object | None) -> tuple[int, int]:
         """The first code at or after one id, and the first at or after another; None for no bound."""

@@ -1,0 +1,156 @@
+"""The step in force at each of many moments: in a timeline that is held whole, or in one that passes by in batches.
+
+A timeline sorted by entity and time, as it is stored, is read once and never held: of every batch only the steps that
+answer a question are kept, so that many features cost no memory. Any other timeline is held and sorted.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from crm_platform.features.axes import Axis, Runs
+from crm_platform.history.codes import ABSENT, Codes, Flags, Ints, positions
+from crm_platform.history.orders import is_rising, order_by
+from crm_platform.history.registers import BEGINNING
+
+
+@dataclass(frozen=True)
+class Questions:
+    """Entities and moments that are asked about, sorted by both.
+
+    Attributes:
+        codes: The entities asked about.
+        entity: The code of each question's.
+        moment: The moment of each.
+        oldest: The oldest news that still counts, of each; None for any.
+        places: Where each stood before it was sorted; those about nobody are left out.
+    """
+
+    codes: Codes
+    entity: Ints
+    moment: Ints
+    oldest: Ints | None
+    places: Ints
+
+    @classmethod
+    def of(cls, keys: pl.Series, moment: Ints, oldest: Ints | None) -> "Questions":
+        """Sorts questions about entities (null: nobody) at moments."""
+        codes = Codes(keys.unique().drop_nulls().sort())
+        asked = codes.encode(keys)
+        places = np.flatnonzero(asked != ABSENT)
+        order = order_by(asked[places], moment[places])
+        places = places if order is None else places[order]
+        return cls(codes, asked[places], moment[places], None if oldest is None else oldest[places], places)
+
+    def too_old(self, steps: pl.DataFrame, rows: Ints, questions: Ints | slice = slice(None)) -> Flags | None:
+        """Which of the steps found are older than their questions allow; None where none can be."""
+        if self.oldest is None:
+            return None
+        news = steps["changed_at" if "changed_at" in steps.columns else "known_at"]
+        return news.to_physical().fill_null(BEGINNING).to_numpy()[rows] < self.oldest[questions]
+
+
+Found = tuple[pl.DataFrame, Ints]
+"""Steps, and for each question the row of its one among them, or -1."""
+
+
+def in_passing(timeline: pl.LazyFrame, asked: Questions, columns: Sequence[str]) -> Found | None:
+    """The steps in force, of a timeline that is sorted by entity and time; None where it is not.
+
+    Args:
+        timeline: The steps: entity_id, known_at, and changed_at where it has that and age counts.
+        asked: The questions.
+        columns: The columns that are asked for.
+    """
+    kept = [timeline.select(columns).collect_schema().to_frame()]
+    place, count, entity, known = np.full(len(asked.entity), -1, dtype=np.int64), 0, -1, BEGINNING
+    for batch in timeline.collect_batches(maintain_order=True):
+        steps = _timed(batch)
+        runs, named = _Standing.of(steps, asked.codes).runs()
+        if runs is None:
+            return None
+        if not len(named):
+            continue
+        first, last = int(runs.first[0]), int(runs.end[-1]) - 1
+        if named[0] < entity or (named[0] == entity and runs.moment[first] < known):
+            return None
+        entity, known = int(named[-1]), int(runs.moment[last])
+        low, high = np.searchsorted(asked.entity, [named[0], named[-1] + 1])
+        run = np.searchsorted(named, asked.entity[low:high])
+        here = low + np.flatnonzero(named[run] == asked.entity[low:high])
+        rows = runs.last_by(run[here - low], asked.moment[here])
+        here, rows = here[rows >= 0], rows[rows >= 0]
+        place[here] = count + np.arange(len(here))
+        too_old = asked.too_old(steps, rows, here)
+        if too_old is not None:
+            place[here[too_old]] = -1
+        kept.append(steps.select(pl.col(columns).gather(pl.Series(rows))))
+        count += len(here)
+    return pl.concat(kept), place
+
+
+def at_rest(steps: pl.DataFrame, asked: Questions, columns: Sequence[str]) -> Found:
+    """The steps in force, of a timeline in any order."""
+    steps = _timed(steps)
+    standing = _Standing.of(steps, asked.codes)
+    runs, named = standing.runs()
+    if runs is not None:
+        first, end = np.zeros((2, len(asked.codes)), dtype=np.int64)
+        first[named], end[named] = runs.first, runs.end
+        rows = Runs(runs.moment, first, end).last_by(asked.entity, asked.moment)
+    else:
+        axis, sorted_rows = standing.sorted_by(len(asked.codes))
+        rows = axis.last_by(asked.entity, asked.moment)
+        rows = np.where(rows < 0, -1, sorted_rows[rows]) if len(sorted_rows) else rows
+    too_old = asked.too_old(steps, rows) if steps.height else None
+    if too_old is not None:
+        rows = np.where(too_old, -1, rows)
+    return steps.select(pl.col(columns).gather(positions(rows))), np.arange(len(rows))
+
+
+def _timed(steps: pl.DataFrame) -> pl.DataFrame:
+    return steps.filter(pl.col("known_at").is_not_null()) if steps["known_at"].null_count() else steps
+
+
+@dataclass(frozen=True)
+class _Standing:
+    """Steps as they stand: rows of one entity in a row are a run, and its entity is read once.
+
+    Attributes:
+        known: The moment of every row.
+        first: The first row of every run.
+        heads: The code of every run's entity; ABSENT where nobody asks about it.
+    """
+
+    known: Ints
+    first: Ints
+    heads: Ints
+
+    @classmethod
+    def of(cls, steps: pl.DataFrame, codes: Codes) -> "_Standing":
+        ids = steps["entity_id"]
+        begins = ids.ne_missing(ids.shift(1)).to_numpy().copy()
+        begins[:1] = True
+        first = np.flatnonzero(begins)
+        return cls(steps["known_at"].to_physical().to_numpy(), first, codes.encode(ids.gather(pl.Series(first))))
+
+    def runs(self) -> tuple[Runs | None, Ints]:
+        """The runs of the entities asked about, with their codes; no runs where they or their times are in no order."""
+        asked = np.flatnonzero(self.heads >= 0)
+        named = self.heads[asked]
+        backwards = np.flatnonzero(self.known[1:] < self.known[:-1]) + 1
+        if not is_rising(named) or not np.isin(backwards, self.first, assume_unique=True).all():
+            return None, named
+        return Runs(self.known, self.first[asked], np.append(self.first[1:], len(self.known))[asked]), named
+
+    def sorted_by(self, entities: int) -> tuple[Axis, Ints]:
+        """The steps of the entities asked about, sorted, and their rows."""
+        entity = np.repeat(self.heads, np.diff(np.append(self.first, len(self.known))))
+        rows = np.flatnonzero(entity >= 0)
+        entity, known = entity[rows], self.known[rows]
+        order = order_by(entity, known)
+        if order is not None:
+            rows, entity, known = rows[order], entity[order], known[order]
+        return Axis(entity, known, entities), rows
