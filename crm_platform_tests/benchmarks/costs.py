@@ -134,7 +134,7 @@ def loads(folder, rounds):
 def deployed():
     """The interpreter of an environment with what production installs, and this package."""
     python = python_with(machine.REPOSITORY / "data" / "bench", machine.REPOSITORY / "deploy" / "requirements.lock")
-    wanted = ["--quiet", "--no-deps", "--no-build-isolation", "--editable", str(machine.REPOSITORY)]
+    wanted = ["--quiet", "--no-deps", "--no-build-isolation", str(machine.REPOSITORY)]
     timed([sys.executable, "-m", "uv", "pip", "install", "--python", str(python), *wanted], machine.REPOSITORY)
     return python
 
