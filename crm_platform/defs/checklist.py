@@ -23,6 +23,7 @@ from crm_platform.quality.red import nothing_red
 from crm_platform.quality.result import CheckResult
 from crm_platform.quality.training_gate import judged
 from crm_platform.quality.values import value_drift
+from crm_platform.quality.volume import volume
 from crm_platform.sources import Manifest, now
 
 WHOLE_PAST = "leakage_whole_past"
@@ -95,6 +96,14 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
             by_day=False,
         ),
         Declared(
+            "volume",
+            f"landing/changes/{name}",
+            "A day brings about as many changes as the same weekday of the weeks before.",
+            over(volume),
+            gates=False,
+        ),
+        _of_values(manifest, contract),
+        Declared(
             "contract",
             f"history/{name}",
             "Every version keeps the object's contract and the rules of operations and times.",
@@ -135,13 +144,6 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
                 lambda platform, lake, days: landed_drift(lake, platform.manifest, contract, days),
             ),
             Declared(
-                "value_drift",
-                f"landing/snapshot/{name}",
-                "Values, nulls, rows and lateness are like those of the exports just before.",
-                over(value_drift),
-                gates=False,
-            ),
-            Declared(
                 "reconciliation",
                 f"history/{name}",
                 "After each snapshot, history equals it; what the stream had lost is counted.",
@@ -150,6 +152,21 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
             ),
         ]
     return found
+
+
+def _of_values(manifest: Manifest, contract: Contract) -> Declared:
+    """The check of values: of exports where the CRM can be exported, else of the versions that history gained."""
+    table, what = ("landing/snapshot", "export") if manifest.has_snapshots else ("history", "day")
+    references = manifest.references_of(contract.object)
+    return Declared(
+        "value_drift",
+        f"{table}/{contract.object}",
+        f"Values, nulls and lateness of each {what} are like those of at least one of the seven before it.",
+        lambda _platform, lake, days: value_drift(
+            lake, contract, days, has_exports=manifest.has_snapshots, references=references
+        ),
+        gates=False,
+    )
 
 
 def _of_merges(manifest: Manifest) -> Declared:

@@ -198,6 +198,16 @@ class Manifest(Spec):
         """The column that plays a part; None where the CRM has none."""
         return next((role.columns.get(part) for name, role in self.roles.items() if name == canonical), None)
 
+    def references_of(self, object_name: str) -> frozenset[str]:
+        """The columns of an object that hold ids of others: the parts whose names end in `_id`."""
+        return frozenset(
+            column
+            for role in self.roles.values()
+            if role.object == object_name
+            for part, column in role.columns.items()
+            if part.endswith("_id")
+        )
+
     def currencies_of(self, canonical: str) -> list[str]:
         """The currencies whose sums become features of a canonical object."""
         return next((list(role.currencies) for name, role in self.roles.items() if name == canonical), [])

@@ -141,7 +141,7 @@ def test_every_check_has_a_section_in_the_runbook(repository):
     sections = set(re.findall(r"^## (\w+)$", (ROOT / "docs/runbook.md").read_text(encoding="utf-8"), re.MULTILINE))
     names = {key.name for key in repository.asset_graph.asset_check_keys}
     assert names - sections == set()
-    assert len(names) == 19
+    assert len(names) == 20
 
 
 def test_the_leakage_checks_and_those_of_history_hold_later_data_back(repository):
@@ -215,6 +215,8 @@ def test_a_recorded_log_has_no_snapshots_and_its_views_say_what_they_leave_out(t
     keys = {key.to_user_string() for key in graph.get_all_asset_keys()}
     assert not any(key.startswith("landing/snapshot") for key in keys)
     assert {"features/account", "features/lead", "features/opportunity", "training/lead_conversion"} <= keys
+    checks = {(key.asset_key.to_user_string(), key.name) for key in graph.asset_check_keys}
+    assert {("history/lead", "value_drift"), ("landing/changes/lead", "volume")} <= checks
     assert "duration_minutes" in graph.get(dg.AssetKey(["features", "lead"])).description
 
 

@@ -42,6 +42,7 @@ from crm_platform_tests.quality.test_leakage_in_the_lake import DAYS, LEAD, NAME
 from crm_platform_tests.quality.test_leakage_in_the_lake import lake as leads
 from crm_platform_tests.quality.test_parity import cut_behind_the_log
 from crm_platform_tests.quality.test_values import after, usual
+from crm_platform_tests.quality.test_volume import landed
 from crm_platform_tests.scenario import COMPANY, CREATED, LIFE, QUARREL, at, change
 
 ROOT = Path(__file__).parents[2]
@@ -111,6 +112,10 @@ def of_values(lake):
     yield after(lake, usual().with_columns(pl.col("amount") * 10))
 
 
+def of_volume(lake):
+    yield landed(lake, d0305=0)
+
+
 def of_merges(lake):
     fact = {"object": "company", "loser_id": "acme", "winner_id": "acme", "processed_date": TUESDAY}
     rows = pl.DataFrame([fact | {"event_time": at("03 09:00"), "processed_time": at("03 09:00")}], schema=MERGES)
@@ -172,6 +177,7 @@ ON_COMPANIES = (
     of_short_snapshot,
     of_drift,
     of_values,
+    of_volume,
     of_parity,
 )
 ON_LEADS = (of_steps, of_leaks, of_training)

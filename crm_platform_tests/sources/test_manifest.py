@@ -54,6 +54,12 @@ def test_the_two_vendors_differ_in_their_manifests_alone():
     assert (bottlecrm.has_snapshots, bottlecrm.has_dated_exports, bottlecrm.channel) == (False, False, "log")
 
 
+def test_the_columns_that_hold_ids_of_others_are_known_by_the_parts_they_play():
+    assert load_manifest("sandbox").references_of("contact") == {"account_id", "owner_id"}
+    assert load_manifest("sandbox").references_of("owner") == set()
+    assert load_manifest("bottlecrm").references_of("task") == {"account_id", "lead_id", "opportunity_id"}
+
+
 def test_a_manifest_may_lie_anywhere(broken):
     assert load_manifest(broken("title: The sandbox CRM", "title: Mine")).title == "Mine"
 
