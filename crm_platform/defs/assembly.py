@@ -12,6 +12,7 @@ from crm_platform.defs.checks import check_of
 from crm_platform.defs.code import on_host
 from crm_platform.defs.days import partitions_of
 from crm_platform.defs.features import feature_assets
+from crm_platform.defs.fresh import kept_fresh
 from crm_platform.defs.gate import gate_asset, gate_changed, gate_job, mended_days
 from crm_platform.defs.history import history_assets
 from crm_platform.defs.jobs import jobs, monthly_leakage, new_changes, nightly_snapshots
@@ -47,7 +48,9 @@ def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition]
     schedules = [late_data, monthly_leakage, *([nightly_snapshots] if manifest.has_snapshots else [])]
     assets = on_host([*tables, maintenance_asset(last), gate_asset(last)], settings.code)
     return dg.Definitions(
-        assets=dg.map_asset_specs(lambda spec: spec.replace_attributes(owners=list(settings.owners)), assets),
+        assets=dg.map_asset_specs(
+            lambda spec: kept_fresh(spec.replace_attributes(owners=list(settings.owners)), settings, manifest), assets
+        ),
         asset_checks=[check_of(one, days) for one in declared],
         jobs=[
             *jobs(has_snapshots=manifest.has_snapshots, apart=apart),
