@@ -7,12 +7,15 @@ import dagster as dg
 
 from crm_platform.contracts import Contract
 from crm_platform.defs.days import YESTERDAY
+from crm_platform.defs.over_time import DRIFT
 from crm_platform.defs.report import column_schema
-from crm_platform.defs.tables import Asked, built_by_day, table_spec
+from crm_platform.defs.tables import Asked, Facts, built_by_day, table_spec
 from crm_platform.features.build import BuildReport, build_features, stale_from
 from crm_platform.features.catalogue import BoundView, views_for
 from crm_platform.features.lineage import Sources, with_fields
 from crm_platform.features.shapes import timeline_meaning, timeline_schema
+from crm_platform.lake import Lake
+from crm_platform.quality.feature_drift import feature_drift
 from crm_platform.sources import Manifest
 
 GROUP = "features"
@@ -38,6 +41,7 @@ def _timeline(
     histories = [f"history/{name}" for name in dict.fromkeys([bound.entity, bound.activity]) if name]
     left_out = "".join(f"\n- `{name}`: {why}" for name, why in bound.left_out.items())
     table = f"features/{bound.name}"
+    schema = timeline_schema(bound, contracts)
     spec = table_spec(
         table,
         group=GROUP,
@@ -46,7 +50,7 @@ def _timeline(
             f"known_at gives the exact value." + (f"\n\nLeft out for this CRM:{left_out}" if left_out else "")
         ),
         columns=column_schema(
-            timeline_schema(bound, contracts),
+            schema,
             contracts[bound.entity],
             with_fields(timeline_meaning(bound, contracts), manifest, sources, table),
         ),
@@ -74,4 +78,8 @@ def _timeline(
     def stale(asked: Asked) -> dt.date | None:
         return stale_from(asked.lake, asked.contracts, bound, watermark=asked.watermark)
 
-    return built_by_day(spec, build, stale, late_in=histories)
+    def moved(lake: Lake, days: Sequence[dt.date]) -> Facts:
+        found = feature_drift(lake, table, schema, days)
+        return {day: {DRIFT: by_feature} for day, by_feature in found.items()}
+
+    return built_by_day(spec, build, stale, late_in=histories, seen_in=moved)

@@ -16,7 +16,7 @@ from crm_platform.landing import DriftError, covered_days, land_changes, land_sn
 from crm_platform.quality.differences import drift_of
 from crm_platform.quality.drift import values_before
 from crm_platform.quality.schemas import recorder
-from crm_platform.sources import Manifest
+from crm_platform.sources import Manifest, now
 
 GROUP = "landing"
 
@@ -58,11 +58,13 @@ def _changes(
                 until=dt.datetime.combine(wanted[-1] + dt.timedelta(days=1), dt.time(), dt.UTC),
                 progress=context.log.info,
             )
+            reached = report.watermark
+            behind = None if reached is None else max(now(manifest, source) - reached, dt.timedelta(0))
         covered = covered_days(wanted, watermark(lake))
         for output in context.op_execution_context.selected_output_names:
             key = context.asset_key_for_output(output)
             facts = landed_facts(lake, key.path[-1], covered)
-            told = {day: facts[day] | {"watermark": report.watermark} for day in covered}
+            told = {day: facts[day] | {"watermark": reached, "behind": behind} for day in covered}
             yield from written(key, with_picture(context.instance, key, told))
 
     return changes

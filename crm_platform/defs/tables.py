@@ -14,14 +14,16 @@ import dagster as dg
 from crm_platform.contracts import Contract
 from crm_platform.defs.code import Declared, code_of
 from crm_platform.defs.days import SINGLE_RUN, days_of
+from crm_platform.defs.over_time import DAYS as PICTURED
 from crm_platform.defs.over_time import with_picture
 from crm_platform.defs.platform import CODE_VERSION, Platform
 from crm_platform.defs.report import Built, built, lineage, made_of, written
 from crm_platform.features.lineage import Sources
 from crm_platform.lake import Lake
-from crm_platform.landing import covered_days, watermark
+from crm_platform.landing import closed_days, covered_days, watermark
 
 DELTA = frozenset({"delta", "polars"})
+Facts = Mapping[dt.date, Mapping[str, Any]]
 
 
 def table_spec(
@@ -94,6 +96,7 @@ def built_by_day(
     stale_from: Callable[[Asked], dt.date | None],
     *,
     late_in: Sequence[str],
+    seen_in: Callable[[Lake, Sequence[dt.date]], Facts] | None = None,
 ) -> dg.AssetsDefinition:
     """A table whose days are built one upon the other, and all of a run's days at once.
 
@@ -105,6 +108,7 @@ def built_by_day(
         build: Builds a stretch of days.
         stale_from: The earliest day that is not any more what it would be built as.
         late_in: The tables whose rows tell how late it was recorded what a day is made of.
+        seen_in: Facts that are read off the days once they are built and over; None where there are none.
     """
 
     @asset_of(spec)
@@ -124,6 +128,8 @@ def built_by_day(
         window = [begin + dt.timedelta(days=n) for n in range((days[-1] - begin).days + 1)]
         report = build(asked, window)
         told = built(context, lake, report, asked=set(days), watermark=reached, late_in=late_in)
+        for day, facts in seen_in(lake, closed_days(told, reached)[-PICTURED:]).items() if seen_in else ():
+            told[day] |= facts
         yield from written(spec.key, with_picture(context.instance, spec.key, told))
 
     return body

@@ -74,3 +74,27 @@ def test_a_picture_of_thirty_days_is_small_since_it_is_kept_with_every_event(ins
         days |= on(number, rows=10_000 + number, quarantined=number, lag_p99=dt.timedelta(seconds=number * 1234))
     told = with_picture(instance, KEY, days)
     assert len(told[DAY + dt.timedelta(days=29)]["over_time"].text) < 4_000
+
+
+def test_features_that_moved_are_fields_of_their_own_picture_the_most_moved_first(instance):
+    """Told before and told now are one; a day of which nothing was said stays blank."""
+    tell(instance, on(0, feature_drift={"count_7d": 0.02, "status": 0.01}))
+    told = with_picture(instance, KEY, on(2, feature_drift={"count_7d": 0.4, "status": 0.03}))
+    shown = told[DAY + dt.timedelta(days=2)]["feature_drift_over_time"].text
+    svg = base64.b64decode(re.search(r"base64,([^)]+)\)", shown).group(1)).decode()
+    assert words_in(svg) == [
+        "history/lead: how far features are from those of four weeks before (PSI)",
+        "count_7d", "0.4", "status", "0.03", "2026-03-01 … 2026-03-03",
+        "still: up to 0.1", "a small shift: up to 0.25", "a significant shift",
+    ]  # fmt: skip
+    assert re.findall(r'width="106.7" height="14" fill="([^"]+)"', svg) == [
+        "#cfe3d4", "#c53030", "#cfe3d4", "#cfe3d4",
+    ]  # fmt: skip
+
+
+def test_a_picture_of_forty_features_is_not_big_even_where_all_of_them_change_colour_daily(instance):
+    days = {}
+    for number in range(30):
+        days |= on(number, feature_drift={f"feature_number_{n}": 0.3 * ((number + n) % 2) for n in range(40)})
+    told = with_picture(instance, KEY, days)
+    assert len(told[DAY + dt.timedelta(days=29)]["feature_drift_over_time"].text) < 130_000
