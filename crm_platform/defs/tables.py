@@ -108,7 +108,7 @@ def built_by_day(
         build: Builds a stretch of days.
         stale_from: The earliest day that is not any more what it would be built as.
         late_in: The tables whose rows tell how late it was recorded what a day is made of.
-        seen_in: Facts that are read off the days once they are built and over; None where there are none.
+        seen_in: Facts read off the days that are over and in a picture of the newest one; None where there are none.
     """
 
     @asset_of(spec)
@@ -128,7 +128,8 @@ def built_by_day(
         window = [begin + dt.timedelta(days=n) for n in range((days[-1] - begin).days + 1)]
         report = build(asked, window)
         told = built(context, lake, report, asked=set(days), watermark=reached, late_in=late_in)
-        for day, facts in seen_in(lake, closed_days(told, reached)[-PICTURED:]).items() if seen_in else ():
+        pictured = [day for day in closed_days(told, reached) if day > reached.date() - dt.timedelta(days=PICTURED)]
+        for day, facts in seen_in(lake, pictured).items() if seen_in and pictured else ():
             told[day] |= facts
         yield from written(spec.key, with_picture(context.instance, spec.key, told))
 
