@@ -114,6 +114,8 @@ def of_tables(server: Webserver, photograph: Callable[..., None]) -> None:
     photograph("lineage", timeline, "columns_made_of", (1500, 1350), SHOW.format("columns_made_of"))
     newest = f"{server.url}/assets/history/lead?view=partitions&partition={day(DAYS)}"
     photograph("over_time", newest, "over_time", (1500, 900), SHOW.format("over_time"))
+    moved = f"{timeline}?view=partitions&partition={day(DAYS)}"
+    photograph("feature_drift", moved, "drift_over_time", (1500, 1250), SHOW.format("feature_drift_over_time"))
 
 
 def of_trouble(server: Webserver, photograph: Callable[..., None]) -> None:
