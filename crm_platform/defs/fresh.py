@@ -1,7 +1,7 @@
 """How fresh every table is to be kept, as Dagster's own policies: what its daemon and its UI hold each table against.
 
 They look at when a table was last written, whatever day of it that was; how far the watermark stands behind the source is
-the check `freshness`'s say (ADR 16).
+the check `freshness`'s say (ADR 17).
 """
 
 import dagster as dg
