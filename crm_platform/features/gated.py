@@ -1,12 +1,14 @@
 """Which stored training sets may be read by name: those whose checks all passed, and whose inputs are not red.
 
-What the checks said is kept beside each set, one small file per check. The pointer by which a name finds its set moves
-here alone, once all have passed: a set whose checks never ran is no more readable than one that failed. What the checks
-look at is decided in `quality`; how files are written, in `shelf`.
+What the checks said is kept beside each set, one small file per check. A verdict holds for exactly the set that was looked
+at, by exactly the rules it was looked at with; any other is none. The pointer by which a name finds its set moves here
+alone, once all have passed: a set whose checks never ran is no more readable than one that failed. What the checks look at
+is decided in `quality`; how files are written, in `shelf`.
 """
 
 import json
 import logging
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,10 +19,12 @@ from crm_platform.features.shelf import (
     NEWEST,
     TrainingSet,
     folder_of,
+    is_as_built,
     manifest_at,
     outdated_inputs,
     point_to,
     pointed_at,
+    seal_at,
     stored_in,
     stored_set,
     write_whole,
@@ -29,8 +33,9 @@ from crm_platform.lake import Lake, Red, audit, red_partitions
 
 logger = logging.getLogger(__name__)
 
-REQUIRED = ("leakage", "label_windows", "perfect_predictors")
-"""The checks that a set must have passed."""
+RULES: Mapping[str, int] = {"leakage": 1, "label_windows": 1, "perfect_predictors": 1}
+"""The checks that a set must have passed, and the version of what each asks: one more whenever it judges otherwise."""
+REQUIRED = tuple(RULES)
 RUNBOOK = "docs/runbook.md"
 VERDICT = "gate-{check}.json"
 READ_UNGATED = "training.read_ungated"
@@ -38,11 +43,22 @@ READ_UNGATED = "training.read_ungated"
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one check said of one set: whether it passed, and in one sentence what it found."""
+    """What one check said of one set: whether it passed, and in one sentence what it found.
+
+    `seal` is that of the set it looked at, `rules` the version of what it asked. Files from before both were kept hold for
+    nothing.
+    """
 
     check: str
     passed: bool
     what: str
+    seal: str = ""
+    rules: int = 0
+
+    @classmethod
+    def on(cls, found: TrainingSet, check: str, *, passed: bool, what: str) -> "Verdict":
+        """What a check says of a set by today's rules."""
+        return cls(check, passed, what, found.seal, RULES[check])
 
 
 @dataclass(frozen=True)
@@ -72,12 +88,13 @@ class GateError(TrainingError):
         )
 
     @classmethod
-    def unjudged(cls, name: str, identity: str, missing: list[str]) -> "GateError":
-        """Names the checks that have not run."""
+    def unjudged(cls, name: str, identity: str, missing: list[str], why: str) -> "GateError":
+        """Names the checks that have not looked at the set as it is, and by the rules of today."""
         return cls(
-            f"Training set {name} {identity} cannot be read yet: {', '.join(missing)} has not looked at it; its run was "
-            f"stopped, or ran without checks. Run `crm-platform check training/{name}` ({RUNBOOK}#{missing[0]}). "
-            + _all_the_same()
+            f"Training set {name} {identity} cannot be read yet: {', '.join(missing)} has not looked at it; {why}. Run "
+            f"`crm-platform check training/{name}`, which judges the newest set and the one that the name stands for, or "
+            f"judged_by_all(lake, {name!r}, id={identity!r}) of crm_platform.quality.training_gate "
+            f"({RUNBOOK}#{missing[0]}). " + _all_the_same()
         )
 
     @classmethod
@@ -111,8 +128,8 @@ def training_set(
         override: Who reads a set that its gate holds back, and why: written to the audit log before anything is read.
 
     Raises:
-        TrainingError: There is no such set.
-        GateError: A check of it failed or never ran, or a day that it was made from is red.
+        TrainingError: There is no such set, or what lies there is not what was built under its id.
+        GateError: A check of it failed or has not judged it as it is, or a day that it was made from is red.
     """
     folder = folder_of(lake, name)
     newest, latest = pointed_at(folder, NEWEST), pointed_at(folder, LATEST)
@@ -158,37 +175,66 @@ def refusal(lake: Lake | Path | str, name: str, found: TrainingSet) -> GateError
         return GateError.failed(name, identity, failed)
     missing = [check for check in REQUIRED if check not in verdicts]
     if missing:
-        return GateError.unjudged(name, identity, missing)
+        return GateError.unjudged(name, identity, missing, _why_unjudged(found, missing[0]))
     red = _red_input(lake if isinstance(lake, Lake) else Lake(lake), found)
     return None if red is None else GateError.red(name, identity, red)
 
 
-def keep_verdict(lake: Lake, name: str, identity: str, verdict: Verdict) -> bool:
-    """Keeps what a check said of a set, and lets the name find the set once all have passed.
+def keep_verdict(found: TrainingSet, verdict: Verdict) -> bool:
+    """Keeps what a check said of a set, and lets the name find the newest set once all have passed.
 
     Returns:
         Whether the name finds this set now.
     """
-    path = folder_of(lake, name) / identity
     content = json.dumps(asdict(verdict), indent=2).encode() + b"\n"
-    kept = path / VERDICT.format(check=verdict.check)
+    kept = found.path / VERDICT.format(check=verdict.check)
     if not kept.exists() or kept.read_bytes() != content:
         write_whole(kept, content)
-    if has_passed(path):
-        point_to(path, LATEST)
-    return pointed_at(path.parent, LATEST) == identity and has_passed(path)
+    folder, identity, passed = found.path.parent, found.manifest.id, has_passed(found.path)
+    if passed and pointed_at(folder, NEWEST) == identity:
+        point_to(found.path, LATEST)
+    return passed and pointed_at(folder, LATEST) == identity
 
 
 def verdicts_on(path: Path) -> dict[str, Verdict]:
-    """What the checks said of a stored set, by check; those that never ran are not there."""
-    kept = {check: path / VERDICT.format(check=check) for check in REQUIRED}
-    return {check: Verdict(**json.loads(file.read_bytes())) for check, file in kept.items() if file.exists()}
+    """What the checks say of a set as it lies there, by the rules of today; those that do not are not there."""
+    seal = seal_at(path)
+    kept = {check: _kept(path, check) for check in REQUIRED}
+    return {
+        check: verdict
+        for check, verdict in kept.items()
+        if verdict is not None and (verdict.seal, verdict.rules) == (seal, RULES[check])
+    }
 
 
 def has_passed(path: Path) -> bool:
     """Whether every required check looked at a stored set and passed."""
     verdicts = verdicts_on(path)
     return all(check in verdicts and verdicts[check].passed for check in REQUIRED)
+
+
+def awaiting(lake: Lake, name: str, check: str) -> str | None:
+    """The set that a name stands for, where it is not the newest one and a check has not judged it by the rules of today."""
+    folder = folder_of(lake, name)
+    latest = pointed_at(folder, LATEST)
+    if latest is None or latest == pointed_at(folder, NEWEST) or not is_as_built(folder / latest):
+        return None
+    return None if check in verdicts_on(folder / latest) else latest
+
+
+def _kept(path: Path, check: str) -> Verdict | None:
+    """What a check said last of whatever lay here."""
+    file = path / VERDICT.format(check=check)
+    return Verdict(**json.loads(file.read_bytes())) if file.exists() else None
+
+
+def _why_unjudged(found: TrainingSet, check: str) -> str:
+    kept = _kept(found.path, check)
+    if kept is None:
+        return "its run was stopped, or ran without checks"
+    if kept.seal != found.seal:
+        return "its verdict is on another set than the one that lies under this id"
+    return f"its verdict is by rules of version {kept.rules}, and today's are of version {RULES[check]}"
 
 
 def _red_input(lake: Lake, found: TrainingSet) -> Red | None:

@@ -55,6 +55,14 @@ class TrainingError(PermanentError):
         )
 
     @classmethod
+    def altered(cls, name: str, identity: str, where: str) -> "TrainingError":
+        """Says that what lies under an id is not what was built."""
+        return cls(
+            f"Training set {name} {identity} is not what was built under this id: {where}. Nobody may rely on it, nor read it "
+            f"with an override. Materialize the asset training/{name} again: it writes the set anew, and its checks judge it."
+        )
+
+    @classmethod
     def negative(cls, what: str, span: timedelta) -> "TrainingError":
         """Says that a stretch of time looks into the future."""
         return cls(f"The {what} {span} is negative and would look into the future. Give zero or more.")

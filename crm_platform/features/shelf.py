@@ -4,6 +4,8 @@ Files under training/<name>/<id>/ of the lake's root, each written whole or not 
 are outdated, is `training`'s; which may be read by name, `gated`'s.
 """
 
+import hashlib
+import io
 import json
 import os
 import shutil
@@ -12,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from pydantic import ValidationError
 
 from crm_platform.features.labels import LABELS
 from crm_platform.features.recipes import TrainingError, TrainingManifest
@@ -31,13 +34,15 @@ class TrainingSet:
     """A stored training set.
 
     `frame` has one row per question: entity_id, as_of, label, label_event_time, label_known_at, then the features.
-    `superseded` says which inputs have changed in the stretch that the set reads; empty if none has.
+    `superseded` says which inputs have changed in the stretch that the set reads; empty if none has. `seal` is the hash of
+    its manifest, which holds that of its rows: equal seals, equal sets.
     """
 
     frame: pl.DataFrame
     manifest: TrainingManifest
     path: Path
     superseded: tuple[str, ...]
+    seal: str
 
     @property
     def features(self) -> pl.DataFrame:
@@ -59,14 +64,54 @@ def stored_set(lake: Lake | Path | str, name: str, id: str | None = None) -> Tra
         id: Which one; None for the one that was built last.
 
     Raises:
-        TrainingError: There is no such set.
+        TrainingError: There is no such set, or what lies there is not what was built under this id.
     """
     folder = folder_of(lake, name)
     wanted = id if id is not None else pointed_at(folder, NEWEST)
     if wanted is None or not (folder / wanted / MANIFEST).exists():
         raise TrainingError.unknown(name, "at all" if wanted is None else f"with id {wanted}", stored_in(folder))
     path = folder / wanted
-    return TrainingSet(pl.read_parquet(path / PARQUET), manifest_at(path), path, outdated_inputs(path))
+    told, content = _files_of(path)
+    wrong = _altered(path, told, content)
+    if wrong is not None:
+        raise TrainingError.altered(name, wanted, wrong)
+    manifest = TrainingManifest.model_validate_json(told)
+    return TrainingSet(pl.read_parquet(io.BytesIO(content)), manifest, path, outdated_inputs(path), _hash_of(told))
+
+
+def is_as_built(path: Path) -> bool:
+    """Whether a set lies here whole, and is what was built under its id."""
+    return (path / MANIFEST).exists() and _altered(path, *_files_of(path)) is None
+
+
+def seal_at(path: Path) -> str:
+    """The hash of a stored set's manifest as it lies there."""
+    return _hash_of((path / MANIFEST).read_bytes())
+
+
+def _files_of(path: Path) -> tuple[bytes, bytes]:
+    """Manifest and rows as they lie there; nothing for rows that are gone."""
+    rows = path / PARQUET
+    return (path / MANIFEST).read_bytes(), rows.read_bytes() if rows.exists() else b""
+
+
+def _altered(path: Path, told: bytes, content: bytes) -> str | None:
+    """What shows that a stored set is not what was built; None if nothing does."""
+    try:
+        manifest = TrainingManifest.model_validate_json(told)
+    except ValidationError:
+        return f"its {MANIFEST} is none"
+    if manifest.id != path.name:
+        return f"its {MANIFEST} is that of {manifest.id}"
+    if not content:
+        return f"its {PARQUET} is gone"
+    if _hash_of(content) != manifest.parquet_sha256:
+        return f"its {PARQUET} has another content than its {MANIFEST} says"
+    return None
+
+
+def _hash_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
 
 
 def kept_beside(found: TrainingSet, file_name: str) -> bytes | None:
@@ -91,13 +136,17 @@ def pinned_versions(lake: Lake) -> dict[str, set[int]]:
 
 
 def store(path: Path, content: bytes, manifest: TrainingManifest) -> None:
-    """Both files appear under the id at one moment, or not at all."""
-    staged = path.parent / f".{path.name}"
+    """Both files appear under the id at one moment, or not at all; what was altered there goes, and its verdicts with it."""
+    staged, aside = path.parent / f".{path.name}", path.parent / f".{path.name}.altered"
     shutil.rmtree(staged, ignore_errors=True)
+    shutil.rmtree(aside, ignore_errors=True)
     staged.mkdir(parents=True)
     write_whole(staged / PARQUET, content)
     write_whole(staged / MANIFEST, manifest.model_dump_json(indent=2).encode() + b"\n")
+    if path.exists():
+        path.rename(aside)
     staged.rename(path)
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 def write_whole(path: Path, content: bytes) -> None:

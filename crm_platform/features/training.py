@@ -26,6 +26,7 @@ from crm_platform.features.shelf import (
     PARQUET,
     TrainingSet,
     folder_of,
+    is_as_built,
     manifest_at,
     mark_outdated,
     outdated_inputs,
@@ -99,9 +100,10 @@ def build_training_set(
 ) -> TrainingReport:
     """Builds a declared training set as far as its outcomes are known, and stores it under the hash of all it came from.
 
-    Its name finds it only once its checks have passed (`gated`). A set that is stored already is not written again. What happened on or after a red day of anything it comes from is
-    not known well enough: the set ends before. Stored sets whose inputs have since changed, in the stretch that
-    they read, are marked as superseded.
+    Its name finds it only once its checks have passed (`gated`). A set that is stored already is not written again, unless
+    what lies there was altered since. What happened on or after a red day of anything it comes from is not known well
+    enough: the set ends before. Stored sets whose inputs have since changed, in the stretch that they read, are marked as
+    superseded.
 
     Args:
         lake: Where features and history lie, and where the set goes: training/<name>/<id>/.
@@ -134,8 +136,10 @@ def build_training_set(
     inputs = {table: _pinned(lake, recipe, table, version) for table, version in versions.items()}
     identity = _identity(recipe, inputs)
     path = lake.folder(f"training/{name}") / identity
-    is_new = not (path / MANIFEST).exists()
+    is_new = not is_as_built(path)
     if is_new:
+        if path.exists():
+            tell(f"training/{name}: {identity} was altered since it was built, and is written again")
         frame = follow(lake, recipe, versions)
         content = _parquet(frame)
         told = _described(identity, recipe, inputs, watermark=watermark, frame=frame, content=content)

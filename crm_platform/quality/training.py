@@ -13,7 +13,7 @@ from crm_platform.contracts import UTC_US
 from crm_platform.features.labels import LABELS
 from crm_platform.features.recipes import Recipe
 from crm_platform.features.spines import since_then
-from crm_platform.features.training import TrainingSet, stored_set, timelines_of
+from crm_platform.features.training import TrainingSet, timelines_of
 from crm_platform.lake import Lake
 from crm_platform.lake.query import query
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
@@ -29,21 +29,21 @@ REMEDY = (
 )
 
 
-def training_holds(lake: Lake, name: str) -> CheckResult:
-    """Whether the newest set of a name keeps the rules of labels, and its features are those known at each as_of.
+def table_of(found: TrainingSet) -> str:
+    """What a stored set is called in the results of checks."""
+    return f"training/{found.manifest.recipe.name}/{found.manifest.id}"
+
+
+def training_holds(lake: Lake, found: TrainingSet) -> CheckResult:
+    """Whether a set keeps the rules of labels, and its features are those known at each as_of.
 
     A leak is planted as well: the features of each entity's next question, which the comparison must tell.
 
     Args:
-        lake: Where the set and its timelines stand.
-        name: The set.
-
-    Raises:
-        TrainingError: There is no such set.
+        lake: Where its timelines stand.
+        found: The set.
     """
-    found = stored_set(lake, name)
-    recipe = found.manifest.recipe
-    table = f"training/{name}/{found.manifest.id}"
+    recipe, table = found.manifest.recipe, table_of(found)
     watermark = pl.lit(found.manifest.watermark, UTC_US)
     rules = training_rules(watermark=watermark, steps=_moments(found.frame.columns), embargo=recipe.embargo)
     rules.checks = [*(rules.checks or []), *_of_recipe(recipe)]

@@ -1,7 +1,7 @@
 """The gate of training sets: which checks a set must pass before its name finds it, and what each keeps for the gate.
 
-Reads stored sets for the checks that stand in `training`, `label_windows` and `predictors`. What a verdict opens is
-decided in `features.gated`.
+Hands stored sets to the checks that stand in `training`, `label_windows` and `predictors`. What a verdict opens, and which
+version of the rules it is by, is decided in `features.gated`.
 """
 
 from collections.abc import Callable, Mapping
@@ -9,13 +9,13 @@ from datetime import timedelta
 
 import polars as pl
 
-from crm_platform.features.gated import Verdict, keep_verdict
-from crm_platform.features.training import stored_set, versions_of
+from crm_platform.features.gated import Verdict, awaiting, keep_verdict
+from crm_platform.features.training import TrainingSet, stored_set, versions_of
 from crm_platform.lake import Lake
 from crm_platform.quality.label_windows import outcomes_are_history, overlapping
 from crm_platform.quality.predictors import PredictorLimits, judgeable, outcomes, scores
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
-from crm_platform.quality.training import training_holds
+from crm_platform.quality.training import table_of, training_holds
 
 CANARY = "planted:label"
 """The label itself as a feature, to see whether it is told."""
@@ -32,13 +32,8 @@ PREDICTORS_REMEDY = (
 )
 
 
-def label_windows(lake: Lake, name: str) -> CheckResult:
-    """Whether the newest set's outcomes are those of history, within horizon and grace; how much windows overlap.
-
-    Raises:
-        TrainingError: There is no such set.
-    """
-    found = stored_set(lake, name)
+def label_windows(lake: Lake, found: TrainingSet) -> CheckResult:
+    """Whether a set's outcomes are those of history, within horizon and grace; how much windows overlap."""
     recipe, versions = found.manifest.recipe, versions_of(lake, found.manifest)
     honest = outcomes_are_history(found.frame, versions, recipe)
     beyond = (pl.col("as_of") + recipe.horizon + timedelta(microseconds=1)).alias("label_event_time")
@@ -46,7 +41,7 @@ def label_windows(lake: Lake, name: str) -> CheckResult:
     caught = planted.is_empty() or not outcomes_are_history(planted, versions, recipe).passed
     return CheckResult(
         "label_windows",
-        f"training/{name}/{found.manifest.id}",
+        table_of(found),
         [honest, _planted("an outcome from just beyond the horizon", planted.height, caught=caught)],
         WINDOWS_REMEDY,
         facts={
@@ -59,14 +54,9 @@ def label_windows(lake: Lake, name: str) -> CheckResult:
     )
 
 
-def perfect_predictors(lake: Lake, name: str, limits: PredictorLimits = DEFAULT_LIMITS) -> CheckResult:
-    """Whether no single feature of the newest set foresees its label almost perfectly; accepted ones are told.
-
-    Raises:
-        TrainingError: There is no such set.
-    """
-    found = stored_set(lake, name)
-    table = f"training/{name}/{found.manifest.id}"
+def perfect_predictors(found: TrainingSet, limits: PredictorLimits = DEFAULT_LIMITS) -> CheckResult:
+    """Whether no single feature of a set foresees its label almost perfectly; accepted ones are told."""
+    table = table_of(found)
     features = [
         column for column in found.frame.columns if column not in (*found.manifest.keys, *found.manifest.labels)
     ]
@@ -91,32 +81,56 @@ def perfect_predictors(lake: Lake, name: str, limits: PredictorLimits = DEFAULT_
     )
 
 
-CHECKS: Mapping[str, Callable[[Lake, str, PredictorLimits], CheckResult]] = {
-    "leakage": lambda lake, name, _: training_holds(lake, name),
-    "label_windows": lambda lake, name, _: label_windows(lake, name),
-    "perfect_predictors": perfect_predictors,
+CHECKS: Mapping[str, Callable[[Lake, TrainingSet, PredictorLimits], CheckResult]] = {
+    "leakage": lambda lake, found, _: training_holds(lake, found),
+    "label_windows": lambda lake, found, _: label_windows(lake, found),
+    "perfect_predictors": lambda _, found, limits: perfect_predictors(found, limits),
 }
-"""What each check of the gate asks of the newest set of a name."""
+"""What each check of the gate asks of a set. One that comes to judge otherwise gets another version in `features.gated`."""
 
 
-def judged(lake: Lake, name: str, check: str, limits: PredictorLimits = DEFAULT_LIMITS) -> CheckResult:
-    """What a check of the gate says of the newest set; kept beside it, so that the gate opens or stays shut.
+def judged(
+    lake: Lake,
+    name: str,
+    check: str,
+    limits: PredictorLimits = DEFAULT_LIMITS,
+    id: str | None = None,  # noqa: A002  a notebook's word
+) -> CheckResult:
+    """What a check of the gate says of a set; kept beside it, so that the gate opens or stays shut.
+
+    The set that the name stands for is judged as well where it is an older one, last judged by other rules than today's.
 
     Args:
         lake: Where the set stands.
         name: The set.
         check: One of `CHECKS`.
         limits: From when on a feature is too good to be true.
+        id: Which one; None for the one that was built last.
+
+    Raises:
+        TrainingError: There is no such set, or what lies there is not what was built under its id.
     """
-    result = CHECKS[check](lake, name, limits)
+    older = awaiting(lake, name, check)
+    if older is not None:
+        _judge(lake, stored_set(lake, name, older), check, limits)
+    return _judge(lake, stored_set(lake, name, id), check, limits)
+
+
+def judged_by_all(
+    lake: Lake,
+    name: str,
+    limits: PredictorLimits = DEFAULT_LIMITS,
+    id: str | None = None,  # noqa: A002  a notebook's word
+) -> list[CheckResult]:
+    """What every check of the gate says of a set; of the one that was built last where no id is given."""
+    return [judged(lake, name, check, limits, id) for check in CHECKS]
+
+
+def _judge(lake: Lake, found: TrainingSet, check: str, limits: PredictorLimits) -> CheckResult:
+    result = CHECKS[check](lake, found, limits)
     broken = next((finding.what for finding in result.findings if not finding.passed), "It held.")
-    keep_verdict(lake, name, result.table.rsplit("/", 1)[-1], Verdict(check, result.passed, broken))
+    keep_verdict(found, Verdict.on(found, check, passed=result.passed, what=broken))
     return result
-
-
-def judged_by_all(lake: Lake, name: str, limits: PredictorLimits = DEFAULT_LIMITS) -> list[CheckResult]:
-    """What every check of the gate says of the newest set of a name."""
-    return [judged(lake, name, check, limits) for check in CHECKS]
 
 
 def _of_scores(too_good: pl.DataFrame, all_scores: pl.DataFrame, best: str, limits: PredictorLimits) -> Finding:

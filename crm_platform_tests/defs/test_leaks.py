@@ -20,9 +20,10 @@ from crm_platform.features import point_in_time_join, training_set
 from crm_platform.features.build import build_features
 from crm_platform.features.catalogue import views_for
 from crm_platform.features.gated import GateError
-from crm_platform.features.training import PARQUET, build_training_set, stored_set, timelines_of
+from crm_platform.features.training import build_training_set, stored_set, timelines_of
 from crm_platform.lake import Lake, red_partitions
 from crm_platform.landing import watermark
+from crm_platform_tests.features.stored_sets import built_with
 from crm_platform_tests.pipeline import FIRST, run_days, sandbox_at, settings_in
 
 DAYS = 45
@@ -104,7 +105,7 @@ def put(lake, steps):
 
 
 def spoil(lake, frame):
-    frame.write_parquet(stored_set(lake, NAME).path / PARQUET)
+    built_with(stored_set(lake, NAME), frame)
 
 
 def shifted(rows, when, **columns):

@@ -8,12 +8,13 @@ import pytest
 from crm_platform.contracts import RANGES
 from crm_platform.features.build import build_features
 from crm_platform.features.catalogue import views_for
-from crm_platform.features.training import PARQUET, build_training_set, stored_set
+from crm_platform.features.training import build_training_set, stored_set
 from crm_platform.lake import Lake, hold
 from crm_platform.quality.leakage import recomputed, truncated
 from crm_platform.quality.planted import planted_leak
 from crm_platform.quality.training import training_holds
 from crm_platform_tests.features.scenario import CONTRACTS, FIRST, LAST, MANIFEST, WATERMARK, days, small_lake
+from crm_platform_tests.features.stored_sets import built_with
 
 LEAD = views_for(MANIFEST, CONTRACTS)["lead"]
 NAME = "lead_conversion"
@@ -52,7 +53,7 @@ def spoil(lake: Lake, entity_id: str, known_date: dt.date, **values: pl.Expr) ->
 
 def test_a_true_timeline_and_a_true_training_set_pass(lake):
     checks = [check(lake, CONTRACTS, LEAD, DAYS) for check in (truncated, recomputed, planted_leak)]
-    found = [*checks, training_holds(lake, NAME)]
+    found = [*checks, training_holds(lake, stored_set(lake, NAME))]
     assert [result.summary() for result in found if not result.passed] == []
     assert [result.check for result in found] == [
         "leakage_truncation",
@@ -104,8 +105,8 @@ def test_a_view_without_a_stored_timeline_gives_no_finding(tmp_path):
 def rewritten(lake: Lake, *columns: pl.Expr):
     """The check's answer on the stored set with other values in it."""
     found = stored_set(lake, NAME)
-    found.frame.with_columns(*columns).write_parquet(found.path / PARQUET)
-    return training_holds(lake, NAME)
+    built_with(found, found.frame.with_columns(*columns))
+    return training_holds(lake, stored_set(lake, NAME))
 
 
 def test_a_feature_from_after_its_question_is_named(lake):

@@ -12,11 +12,12 @@ from crm_platform.cli import main
 from crm_platform.features import Override, training_set
 from crm_platform.features.gated import REQUIRED, GateError
 from crm_platform.features.recipes import TrainingError
-from crm_platform.features.training import PARQUET, build_training_set, stored_set, training_set_as_of
+from crm_platform.features.training import build_training_set, stored_set, training_set_as_of
 from crm_platform.lake import audit_log, hold, release
 from crm_platform.quality.predictors import PredictorLimits
 from crm_platform.quality.training_gate import CHECKS, judged, judged_by_all, label_windows, perfect_predictors
 from crm_platform_tests.features.scenario import LEADS, MANIFEST, WATERMARK, at, lead, write
+from crm_platform_tests.features.stored_sets import built_with
 from crm_platform_tests.pipeline import settings_in
 from crm_platform_tests.quality.test_leakage_in_the_lake import NAME, build_timeline, lake
 
@@ -28,7 +29,7 @@ ME = Override(by="me", why="looking into it")
 def spoil(lake, *columns):
     """Writes other values into the set that was built last."""
     found = stored_set(lake, NAME)
-    found.frame.with_columns(*columns).write_parquet(found.path / PARQUET)
+    built_with(found, found.frame.with_columns(*columns))
 
 
 def test_the_gate_asks_what_reading_by_name_requires():
@@ -140,7 +141,7 @@ def test_judging_a_set_again_writes_nothing(lake):
 
 def test_the_label_among_the_features_is_told_by_two_checks(lake):
     spoil(lake, pl.col("label").alias("lead__is_won"))
-    told = {name: ask(lake, NAME, FEW) for name, ask in CHECKS.items()}
+    told = {name: ask(lake, stored_set(lake, NAME), FEW) for name, ask in CHECKS.items()}
     assert {name: result.passed for name, result in told.items()} == {
         "leakage": False,
         "label_windows": True,
@@ -153,11 +154,11 @@ def test_the_label_among_the_features_is_told_by_two_checks(lake):
 def test_a_feature_that_was_accepted_with_a_reason_passes(lake):
     spoil(lake, pl.col("label").alias("lead__is_won"))
     limits = PredictorLimits(auc=0.98, entities=1, accepted={"lead__is_won": "a test"})
-    assert "lead__is_won" not in str(perfect_predictors(lake, NAME, limits).findings[0].examples)
+    assert "lead__is_won" not in str(perfect_predictors(stored_set(lake, NAME), limits).findings[0].examples)
 
 
 def test_too_few_entities_are_told_and_not_judged(lake):
-    found = perfect_predictors(lake, NAME)
+    found = perfect_predictors(stored_set(lake, NAME))
     assert found.passed
     assert found.findings[0].what == (
         "Too few to judge by: 2 entities have the outcome, 3 lack it; 20 of each are needed."
@@ -167,14 +168,14 @@ def test_too_few_entities_are_told_and_not_judged(lake):
 @pytest.mark.parametrize("shift", [dt.timedelta(microseconds=-1), dt.timedelta(microseconds=1)])
 def test_an_outcome_that_history_does_not_tell_is_named_with_what_it_does(lake, shift):
     spoil(lake, pl.col("label_event_time") + shift)
-    found = label_windows(lake, NAME)
+    found = label_windows(lake, stored_set(lake, NAME))
     assert (found.passed, found.failing) == (False, 4)
     assert found.findings[0].examples is not None
     assert found.findings[0].examples.columns == ["entity_id", "as_of", "label", "label_event_time", "outcome"]
 
 
 def test_windows_of_one_entity_that_overlap_are_counted(lake):
-    facts = label_windows(lake, NAME).facts
+    facts = label_windows(lake, stored_set(lake, NAME)).facts
     assert {name: facts[name] for name in ("overlapping_rows", "most_windows_at_once", "independent_rows")} == {
         "overlapping_rows": 6,
         "most_windows_at_once": 3,

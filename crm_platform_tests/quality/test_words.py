@@ -12,7 +12,7 @@ import pytest
 from crm_platform.cli import main
 from crm_platform.contracts import MERGES
 from crm_platform.defs.checklist import checklist
-from crm_platform.features.training import PARQUET, stored_set
+from crm_platform.features.training import stored_set
 from crm_platform.history.build import build_history
 from crm_platform.lake import Lake, hold
 from crm_platform.landing import DriftError, land_snapshot
@@ -33,6 +33,7 @@ from crm_platform.quality.training_gate import label_windows, perfect_predictors
 from crm_platform.quality.truncation import canary, honestly
 from crm_platform.sources import load_manifest
 from crm_platform_tests.features import scenario
+from crm_platform_tests.features.stored_sets import built_with
 from crm_platform_tests.history.test_build import CONTRACTS, MANIFEST, WEEK, export, land
 from crm_platform_tests.landing.test_snapshots import DAY, DEAL, END, GOOD, Exporting, manifest_with_deals
 from crm_platform_tests.quality import test_drift
@@ -160,11 +161,12 @@ def of_leaks(lake):
 def of_training(lake):
     found = stored_set(lake, NAME)
     early = pl.when(pl.col("label")).then(pl.col("as_of")).alias("label_event_time")
-    found.frame.with_columns(early).write_parquet(found.path / PARQUET)
-    yield training_holds(lake, NAME)
-    yield label_windows(lake, NAME)
-    found.frame.with_columns(pl.col("label").alias("lead__is_won")).write_parquet(found.path / PARQUET)
-    yield perfect_predictors(lake, NAME, PredictorLimits(auc=0.98, entities=1))
+    built_with(found, found.frame.with_columns(early))
+    spoilt = stored_set(lake, NAME)
+    yield training_holds(lake, spoilt)
+    yield label_windows(lake, spoilt)
+    built_with(found, found.frame.with_columns(pl.col("label").alias("lead__is_won")))
+    yield perfect_predictors(stored_set(lake, NAME), PredictorLimits(auc=0.98, entities=1))
 
 
 ON_COMPANIES = (
