@@ -18,6 +18,21 @@ from crm_platform.contracts import TransientError
 SECONDS = 5.0
 """How long connecting, writing and waiting for an answer may take, each."""
 
+NO_STARTTLS = (
+    "it offers no STARTTLS, and the target asks for it; name the port that does (often 587), or say starttls: false, without a "
+    "login, where the network between is yours"
+)
+LOGINS = frozenset({"PLAIN", "LOGIN", "CRAM-MD5"})
+"""The ways to log in that are known here."""
+NO_LOGIN = (
+    f"it offers no login by {', '.join(sorted(LOGINS))}; leave username_env and password_env away, or name the port that does "
+    "(often 587)"
+)
+NOT_TRUSTED = "its certificate is not trusted; have this machine trust who signed it (SSL_CERT_FILE names a file of authorities), or renew it"
+OTHER_HOST = "its certificate is that of another host; let host in crm_platform.yaml be a name that it is made out to"
+OF_ANOTHER_HOST = (62, 64)
+"""How OpenSSL counts a certificate for another name, and for another address."""
+
 
 class TargetError(TransientError):
     """A target did not take a message; it is tried again later."""
@@ -82,16 +97,55 @@ def _mail(target: Email, message: Message, environment: Mapping[str, str]) -> No
     mail.set_content("\n\n".join(lines(message)))
     try:
         with smtplib.SMTP(target.host, target.port, timeout=SECONDS) as server:
-            if target.starttls:
-                server.starttls(context=ssl.create_default_context())
-            if target.username_env is not None and target.password_env is not None:
-                server.login(
-                    _secret(target.name, target.username_env, environment),
-                    _secret(target.name, target.password_env, environment),
-                )
+            _enter(server, target, environment)
             server.send_message(mail)
     except (smtplib.SMTPException, OSError) as failure:
-        raise TargetError(target.name, type(failure).__name__) from None
+        raise TargetError(target.name, _told(failure, target)) from None
+
+
+def _enter(server: smtplib.SMTP, target: Email, environment: Mapping[str, str]) -> None:
+    """Encrypts and logs in, as far as the target asks for it; what the server does not offer is said before it is tried."""
+    server.ehlo()
+    if target.starttls:
+        if not server.has_extn("starttls"):
+            raise TargetError(target.name, NO_STARTTLS)
+        server.starttls(context=ssl.create_default_context())
+        server.ehlo()
+    if target.username_env is not None and target.password_env is not None:
+        user, password = (_secret(target.name, one, environment) for one in (target.username_env, target.password_env))
+        if LOGINS.isdisjoint(server.esmtp_features.get("auth", "").split()):
+            raise TargetError(target.name, NO_LOGIN)
+        if not (user + password).isascii():
+            raise TargetError(target.name, f"{_variables(target)} hold letters that no login carries; use plain ASCII")
+        server.login(user, password)
+
+
+def _told(failure: smtplib.SMTPException | OSError, target: Email) -> str:
+    """What went wrong and what to do about it, without a word of the server's: it may repeat what it was given."""
+    match failure:
+        case smtplib.SMTPAuthenticationError():
+            told = f"it refused the login ({failure.smtp_code}); look what {_variables(target)} hold"
+        case smtplib.SMTPRecipientsRefused():
+            codes = ", ".join(sorted({str(code) for code, _ in failure.recipients.values()}))
+            told = f"it refused every recipient ({codes}); look at recipients in crm_platform.yaml"
+        case smtplib.SMTPSenderRefused():
+            told = f"it refused the sender ({failure.smtp_code}); look at sender in crm_platform.yaml, and whether it wants a login"
+        case smtplib.SMTPResponseException():
+            told = f"it answered {failure.smtp_code}"
+        case ssl.SSLCertVerificationError():
+            named = failure.verify_code not in OF_ANOTHER_HOST
+            told = f"{NOT_TRUSTED} ({failure.verify_message})" if named else OTHER_HOST
+        case smtplib.SMTPServerDisconnected():
+            told = f"it hung up, or said nothing for {SECONDS:g} s; look at host and port in crm_platform.yaml"
+        case smtplib.SMTPException() | ssl.SSLError():
+            told = type(failure).__name__
+        case _:
+            told = f"{type(failure).__name__}; look at host and port in crm_platform.yaml, and whether the way there is open"
+    return told
+
+
+def _variables(target: Email) -> str:
+    return f"the environment variables {target.username_env} and {target.password_env}"
 
 
 def _secret(name: str, variable: str, environment: Mapping[str, str]) -> str:

@@ -50,6 +50,12 @@ class _Mails:
     def __init__(self):
         self.taken = []
 
+    async def handle_RCPT(self, _server, _session, envelope, address, _options):  # noqa: N802  the server's own name
+        if address.startswith("nobody@"):
+            return "550 no such mailbox here"
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
     async def handle_DATA(self, _server, _session, envelope):  # noqa: N802  the server's own name
         self.taken.append((envelope.mail_from, envelope.rcpt_tos, envelope.content.decode()))
         return "250 OK"
@@ -64,10 +70,10 @@ class _AnyPort(Controller):
 
 
 @contextmanager
-def smtp_receiver() -> Iterator[tuple[int, list]]:
-    """An SMTP server; its port, and the mails it took."""
+def smtp_receiver(**more: object) -> Iterator[tuple[int, list]]:
+    """An SMTP server that knows everybody but nobody, with what aiosmtpd's takes more; its port, and the mails it took."""
     mails = _Mails()
-    controller = _AnyPort(mails, hostname="127.0.0.1", port=0)
+    controller = _AnyPort(mails, hostname="127.0.0.1", port=0, **more)
     controller.start()
     try:
         yield controller.port, mails.taken

@@ -82,14 +82,6 @@ def test_a_mail_arrives_with_an_id_that_stays():
     assert f"Message-ID: <{MESSAGE.id}@crm-platform>" in mail
 
 
-def test_a_mail_that_should_be_encrypted_does_not_go_out_in_the_clear():
-    with smtp_receiver() as (port, taken):
-        to = Email(kind="email", name="t", host="127.0.0.1", port=port, sender="a@x.org", recipients=("b@x.org",))
-        with pytest.raises(TargetError, match="SMTPNotSupportedError"):
-            send(to, MESSAGE, {})
-    assert taken == []
-
-
 @pytest.mark.parametrize("status", [302, 400, 404, 429, 500])
 def test_an_answer_that_is_no_success_is_an_error_without_the_url(status, caplog):
     caplog.set_level(logging.INFO)
