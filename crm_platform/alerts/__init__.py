@@ -7,7 +7,17 @@ Decisions are pure; the book and the mutes lie in the lake; targets are told ove
 from crm_platform.alerts.book import Book, keep_book, load_book
 from crm_platform.alerts.mutes import Mute, MuteError, mute, muted, muted_by, mutes, unmute
 from crm_platform.alerts.news import Ledger, Message, attempted, delivered, is_due, lines, with_news
-from crm_platform.alerts.problems import KINDS, Ended, Evaluated, Problem, after_checks, after_runs, as_observed
+from crm_platform.alerts.problems import (
+    KINDS,
+    Ended,
+    Evaluated,
+    Problem,
+    Stretch,
+    after_checks,
+    after_runs,
+    as_observed,
+    stretches,
+)
 from crm_platform.alerts.settings import AlertSettings, Email, Webhook
 from crm_platform.alerts.targets import TargetError, send
 
@@ -23,6 +33,7 @@ __all__ = [
     "Mute",
     "MuteError",
     "Problem",
+    "Stretch",
     "TargetError",
     "Webhook",
     "after_checks",
@@ -39,6 +50,7 @@ __all__ = [
     "muted_by",
     "mutes",
     "send",
+    "stretches",
     "unmute",
     "with_news",
 ]

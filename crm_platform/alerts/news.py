@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from crm_platform.alerts.problems import BACKFILL_FAILED, CHECK_FAILED, LAPSES, RUN_FAILED, Frozen, Key, Problem, listed
+from crm_platform.alerts.problems import CHECK_FAILED, LAPSES, LAPSING, Frozen, Key, Problem, listed
 
 MOST_GROUPS = 20
 MOST_PLACES = 5
@@ -96,7 +96,7 @@ def _told(problem: Problem) -> Told:
 
 
 def _lapsed(one: Told, now: datetime) -> bool:
-    return one.kind in (RUN_FAILED, BACKFILL_FAILED) and one.since < now - LAPSES
+    return one.kind in LAPSING and one.since < now - LAPSES
 
 
 def _groups(problems: Sequence[Problem | Told], runbook: str) -> list[Group]:

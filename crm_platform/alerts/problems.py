@@ -3,8 +3,8 @@
 Pure: what happened comes in, what is open goes out. Who asks Dagster, and who tells people, stands elsewhere.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from datetime import date, datetime, timedelta
 
 from pydantic import BaseModel, ConfigDict
 
@@ -17,6 +17,7 @@ SENSOR_FAILING = "sensor_failing"
 KINDS = (CHECK_FAILED, RUN_FAILED, BACKFILL_FAILED, RUN_STUCK, PARTITION_LATE, SENSOR_FAILING)
 """Every kind of alert; each has a section of its name in the runbook."""
 
+LAPSING = (RUN_FAILED, BACKFILL_FAILED)
 LAPSES = timedelta(days=7)
 """How long a failed run or backfill stays open if nothing covers it."""
 
@@ -30,11 +31,28 @@ class Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
+class Stretch(Frozen):
+    """Days of an asset, in a row, that were to be written and were not; no days: the asset as a whole. Lacking since then."""
+
+    asset: str
+    first: str = ""
+    last: str = ""
+    since: datetime
+
+    @property
+    def partitions(self) -> list[str]:
+        """The keys of its days; none for an asset without."""
+        if not self.first:
+            return []
+        first, last = date.fromisoformat(self.first), date.fromisoformat(self.last)
+        return [(first + timedelta(days=n)).isoformat() for n in range((last - first).days + 1)]
+
+
 class Problem(Frozen):
     """One thing that is wrong: what kind, of what (an asset's check, a job, a sensor), where (a day, a range, nothing).
 
     `how_much` and `command` hold counts and names, never a row; `section` is the runbook's. `job, assets, first, last` say
-    what a failed run was to do, so that one that did it is known.
+    what a failed run was to do, so that one that did it is known; `lacking` what a backfill was to write and did not.
     """
 
     kind: str
@@ -48,6 +66,7 @@ class Problem(Frozen):
     assets: tuple[str, ...] = ()
     first: str = ""
     last: str = ""
+    lacking: tuple[Stretch, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -69,7 +88,10 @@ class Evaluated(Frozen):
 
 
 class Ended(Frozen):
-    """How a run ended: what it was to do (no assets: all of its job; no days: unpartitioned), and where it broke."""
+    """How a run ended: what it was to do (no assets: all of its job; no days: unpartitioned), and where it broke.
+
+    `lacking` is what a failed run of a backfill did not write.
+    """
 
     run_id: str
     passed: bool
@@ -80,7 +102,21 @@ class Ended(Frozen):
     last: str = ""
     backfill: str | None = None
     steps: tuple[str, ...] = ()
+    lacking: tuple[Stretch, ...] = ()
     command: str = ""
+
+
+def stretches(asset: str, days: Collection[str], since: datetime) -> tuple[Stretch, ...]:
+    """An asset's days, cut into rows of neighbours; none of them: the asset as a whole."""
+    if not days:
+        return (Stretch(asset=asset, since=since),)
+    rows: list[list[date]] = []
+    for day in sorted(date.fromisoformat(key) for key in days):
+        if rows and day - rows[-1][-1] == timedelta(days=1):
+            rows[-1].append(day)
+        else:
+            rows.append([day])
+    return tuple(Stretch(asset=asset, first=row[0].isoformat(), last=row[-1].isoformat(), since=since) for row in rows)
 
 
 def after_checks(held: Mapping[Key, Problem], said: Sequence[Evaluated]) -> dict[Key, Problem]:
@@ -120,7 +156,8 @@ def _of_check(one: Evaluated) -> Problem:
 def after_runs(held: Mapping[Key, Problem], ended: Sequence[Ended]) -> dict[Key, Problem]:
     """What is open once runs have ended: a failure opens, a later success over the same assets and days closes.
 
-    The failed runs of one backfill are one subject.
+    The failed runs of one backfill are one subject. Where one did not write what it was to, a success proves nothing, for
+    runs succeed that stop before a red day: it is closed once everything is written (`as_observed`).
     """
     found = dict(held)
     for run in sorted(ended, key=lambda run: run.at):
@@ -149,11 +186,12 @@ def of_run(run: Ended) -> Problem:
         assets=run.assets,
         first=run.first,
         last=run.last,
+        lacking=run.lacking,
     )
 
 
 def _covers(run: Ended, problem: Problem) -> bool:
-    if problem.kind not in (RUN_FAILED, BACKFILL_FAILED) or run.at < problem.since:
+    if problem.kind not in LAPSING or problem.lacking or run.at < problem.since:
         return False
     whole_job = run.job == problem.job and not run.assets
     same_assets = bool(problem.assets) and set(problem.assets) <= set(run.assets)
@@ -169,17 +207,12 @@ def as_observed(
 
     What was open before keeps its `since`. Failed runs and backfills that nothing covered lapse after a week.
     """
-    lapsing = (RUN_FAILED, BACKFILL_FAILED)
-    found = {
-        key: problem
-        for key, problem in held.items()
-        if observed.get(problem.kind) is None and not (problem.kind in lapsing and problem.since < now - LAPSES)
-    }
+    found = {key: problem for key, problem in held.items() if observed.get(problem.kind) is None}
     for problems in observed.values():
         for problem in problems or ():
             before = held.get(problem.key)
             found[problem.key] = problem if before is None else before
-    return found
+    return {key: one for key, one in found.items() if not (one.kind in LAPSING and one.since < now - LAPSES)}
 
 
 def listed(names: Sequence[str], most: int) -> str:

@@ -28,20 +28,20 @@ from crm_platform.alerts import (
     send,
     with_news,
 )
-from crm_platform.alerts.problems import PARTITION_LATE, RUN_STUCK, SENSOR_FAILING
+from crm_platform.alerts.problems import BACKFILL_FAILED, PARTITION_LATE, RUN_STUCK, SENSOR_FAILING
 from crm_platform.defs.asked import (
     OVERLAP,
     RUNS_AT_ONCE,
     ended,
     ended_runs,
     evaluations,
-    failed_backfills,
     failing_sensors,
     is_news,
     late_partitions,
     newest_end,
     stuck_runs,
 )
+from crm_platform.defs.backfilled import given_up_backfills, unmended
 from crm_platform.defs.platform import Platform
 from crm_platform.lake import Lake
 
@@ -115,15 +115,15 @@ def _looked(
     """The book with everything that Dagster says by now."""
     instance = context.instance
     book = _begun(instance) if kept.read_to is None else _read(instance, kept)
-    started = kept.read_to or now
+    given_up = {problem.key: problem for problem in given_up_backfills(instance, kept.read_to or now)}
+    backfills = given_up | {key: problem for key, problem in book.open.items() if problem.kind == BACKFILL_FAILED}
     observed = {
+        BACKFILL_FAILED: unmended(instance, backfills.values()),
         RUN_STUCK: stuck_runs(instance, now, dt.timedelta(minutes=settings.stuck_after_minutes)),
         SENSOR_FAILING: failing_sensors(instance, ALERTS),
         PARTITION_LATE: late_partitions(context, platform, lake, now, dt.timedelta(hours=settings.late_after_hours)),
     }
     held = as_observed(book.open, observed, now)
-    for given_up in failed_backfills(instance, started):
-        held.setdefault(given_up.key, given_up)
     return book.model_copy(update={"problems": tuple(problem for _, problem in sorted(held.items()))})
 
 

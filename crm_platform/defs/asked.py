@@ -7,18 +7,17 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 
 import dagster as dg
-from dagster._core.execution.backfill import BulkActionStatus
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorType, TickStatus
 
 from crm_platform.alerts import Ended, Evaluated, Problem
-from crm_platform.alerts.problems import BACKFILL_FAILED, PARTITION_LATE, RUN_STUCK, SENSOR_FAILING, listed
+from crm_platform.alerts.problems import PARTITION_LATE, RUN_STUCK, SENSOR_FAILING, listed
+from crm_platform.defs.backfilled import unwritten_by
 from crm_platform.defs.platform import Platform
 from crm_platform.lake import Lake, first_red_day
 from crm_platform.landing import watermark
 
 RUNS_AT_ONCE = 50
 HANGING_AT_MOST = 200
-BACKFILLS_AT_MOST = 20
 FAILURES_IN_A_ROW = 3
 OVERLAP = dt.timedelta(minutes=1)
 BEGINNING = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
@@ -85,6 +84,7 @@ def ended(instance: dg.DagsterInstance, record: dg.RunRecord) -> Ended | None:
     steps = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE) if failed else []
     at = record.update_timestamp if record.end_time is None else _moment(record.end_time)
     first, last = _days(run)
+    backfill = run.tags.get("dagster/backfill")
     assets = tuple(sorted(key.to_user_string() for key in run.asset_selection or ()))
     return Ended(
         run_id=run.run_id,
@@ -94,8 +94,9 @@ def ended(instance: dg.DagsterInstance, record: dg.RunRecord) -> Ended | None:
         assets=assets,
         first=first,
         last=last,
-        backfill=run.tags.get("dagster/backfill"),
+        backfill=backfill,
         steps=tuple(dict.fromkeys(step.step_key for step in steps if step.step_key)),
+        lacking=unwritten_by(instance, run.run_id, at) if failed and backfill is not None else (),
         command=_again(run.job_name, assets, first, last),
     )
 
@@ -113,24 +114,6 @@ def _again(job: str, assets: Sequence[str], first: str, last: str) -> str:
         return f"dagster asset materialize {MODULE} --select '{chosen}'{days}"
     tags = f' --tags \'{{"{FIRST_TAG}": "{first}", "{LAST_TAG}": "{last}"}}\'' if first else ""
     return f"dagster job execute {MODULE} -j {job}{tags}"
-
-
-def failed_backfills(instance: dg.DagsterInstance, read_to: dt.datetime) -> list[Problem]:
-    """The backfills that Dagster itself gave up since then; those whose runs failed are known by their runs."""
-    found = instance.get_backfills(status=BulkActionStatus.FAILED, limit=BACKFILLS_AT_MOST)
-    return [
-        Problem(
-            kind=BACKFILL_FAILED,
-            subject=f"backfill {one.backfill_id}",
-            since=_moment(one.backfill_end_timestamp or one.backfill_timestamp),
-            how_much="given up by the daemon",
-            section=BACKFILL_FAILED,
-            assets=tuple(sorted(key.to_user_string() for key in one.asset_selection or ())),
-            command=f"open the backfill {one.backfill_id} in the UI and choose Re-execute",
-        )
-        for one in found
-        if (one.backfill_end_timestamp or one.backfill_timestamp) > read_to.timestamp()
-    ]
 
 
 def stuck_runs(instance: dg.DagsterInstance, now: dt.datetime, after: dt.timedelta) -> list[Problem]:
@@ -179,10 +162,11 @@ def _failing(state: InstigatorState, since: float, ticks: int) -> Problem:
 def late_partitions(
     context: dg.SensorEvaluationContext, platform: Platform, lake: Lake, now: dt.datetime, after: dt.timedelta
 ) -> list[Problem] | None:
-    """The tables that lack the last day that should be built; None while an earlier red day holds them back.
+    """The tables that lack the last day that should be built, and since which day; None while an earlier red day holds them back.
 
     The day is the last one that is over, some hours ago by the system's clock, or by the watermark where the source has a
-    clock of its own. Snapshots are left out: a missing one is no gap.
+    clock of its own. What lacks it has its place on the first day of those it lacks in a row, so that it is the same problem
+    when the next day comes to lack too. Snapshots are left out: a missing one is no gap.
     """
     reached = watermark(lake) if platform.manifest.clock == "head" else now - after
     if reached is None:
@@ -195,24 +179,36 @@ def late_partitions(
     rooms = ("landing/changes/", "history/", "features/")
     keys = [key for key in graph.materializable_asset_keys if key.to_user_string().startswith(rooms)]
     keys = [key for key in keys if graph.get(key).partitions_def is not None]
-    lacking = sorted(key.to_user_string() for key in keys if not _is_built(context.instance, key, day))
+    behind = [key for key in keys if not _is_built(context.instance, key, day)]
+    lacking = sorted(key.to_user_string() for key in behind)
     if not lacking:
         return []
     red = first_red_day(lake, [key.to_user_string() for key in graph.materializable_asset_keys])
     if red is not None and red <= day:
         return None
     chosen = " or ".join(f"key:{name}" for name in lacking)
+    first = min(_first_lacking(context.instance, key, platform.first, day) for key in behind)
+    days = f"--partition {day}" if first == day else f"--partition-range {first}...{day}"
     return [
         Problem(
             kind=PARTITION_LATE,
             subject="tables behind",
-            place=day.isoformat(),
-            since=dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC),
+            place=first.isoformat(),
+            since=dt.datetime.combine(first + dt.timedelta(days=1), dt.time(), dt.UTC),
             how_much=f"{len(lacking)} tables: {listed(lacking, 5)}",
             section=PARTITION_LATE,
-            command=f"dagster asset materialize {MODULE} --select '{chosen}' --partition {day}",
+            command=f"dagster asset materialize {MODULE} --select '{chosen}' {days}",
         )
     ]
+
+
+def _first_lacking(instance: dg.DagsterInstance, key: dg.AssetKey, first: dt.date, last: dt.date) -> dt.date:
+    """Where the row of days begins, up to the last, that a table lacks."""
+    built = instance.get_materialized_partitions(key)
+    day = last
+    while day > first and (day - dt.timedelta(days=1)).isoformat() not in built:
+        day -= dt.timedelta(days=1)
+    return day
 
 
 def _is_built(instance: dg.DagsterInstance, key: dg.AssetKey, day: dt.date) -> bool:

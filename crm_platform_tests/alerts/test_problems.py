@@ -6,9 +6,11 @@ from crm_platform.alerts.problems import (
     Ended,
     Evaluated,
     Problem,
+    Stretch,
     after_checks,
     after_runs,
     as_observed,
+    stretches,
 )
 
 T = datetime(2026, 3, 4, 3, tzinfo=UTC)
@@ -85,6 +87,26 @@ def test_the_failed_runs_of_a_backfill_are_one_subject():
     days = ("2026-03-01", "2026-03-02")
     held = after_runs({}, [run(passed=False, first=day, last=day, backfill="abc") for day in days])
     assert list(held) == [("backfill_failed", "backfill abc", day) for day in days]
+
+
+def test_a_backfill_that_wrote_too_little_is_closed_by_what_is_written_not_by_a_run_that_succeeds():
+    lacking = (Stretch(asset="a", first="2026-03-02", last="2026-03-03", since=T),)
+    held = after_runs({}, [run(passed=False, backfill="abc", assets=("a",), lacking=lacking)])
+    covering = run(passed=True, minute=1, assets=("a",))
+    assert after_runs(held, [covering]) == held
+    whole = after_runs({}, [run(passed=False, backfill="abc", assets=("a",))])
+    assert after_runs(whole, [covering]) == {}
+    (problem,) = held.values()
+    assert as_observed(held, {"backfill_failed": [problem]}, T) == held
+    assert as_observed(held, {"backfill_failed": []}, T) == {}
+    assert as_observed(held, {"backfill_failed": [problem]}, T + timedelta(days=7, seconds=1)) == {}
+
+
+def test_days_are_kept_as_rows_of_neighbours():
+    found = stretches("a", {"2026-03-02", "2026-02-28", "2026-03-01", "2026-03-09"}, T)
+    assert [(one.first, one.last) for one in found] == [("2026-02-28", "2026-03-02"), ("2026-03-09", "2026-03-09")]
+    assert found[0].partitions == ["2026-02-28", "2026-03-01", "2026-03-02"]
+    assert [one.partitions for one in stretches("a", (), T)] == [[]]
 
 
 def test_states_are_open_exactly_while_they_are_seen_and_keep_their_since():
