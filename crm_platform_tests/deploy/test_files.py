@@ -108,6 +108,7 @@ def test_the_instance_is_prepared_before_the_code_server_starts():
 def test_laptop_compose_and_kubernetes_retry_limit_and_connect_alike():
     chart, production = told("helm/values.yaml"), told("dagster.yaml")
     laptop = yaml.safe_load((ROOT / "dagster.yaml").read_text(encoding="utf-8"))
+    assert laptop.pop("event_log_storage")["class"] == "SqliteEventLog"  # what production has in Postgres
     assert {name: entry for name, entry in production.items() if name != "storage"} == laptop
     assert chart["concurrency"]["pools"]["defaultLimit"] == production["concurrency"]["pools"]["default_limit"]
     assert chart["concurrency"]["runs"]["maxConcurrentRuns"] == production["concurrency"]["runs"]["max_concurrent_runs"]
