@@ -304,6 +304,28 @@ def skip(day: dt.datetime, name: str, by: str, config: Path | None) -> None:
 
 
 @main.group()
+def landing() -> None:
+    """Mend what landed: from it everything is derived, and it from nothing."""
+
+
+@landing.command("restore")
+@click.argument("table")
+@click.option("--give-up", is_flag=True, help="Forget what is gone without reading it again.")
+@BY
+@CONFIG
+def restore(table: str, by: str, config: Path | None, *, give_up: bool) -> None:
+    """Read what TABLE has lost from the CRM once more, and let its log forget files that are gone or broken; audited.
+
+    For landing/changes/OBJECT the ranges of the feed that brought the rows are read again, where the feed still holds them.
+    For landing/snapshot/OBJECT the day is forgotten, where exports can be dated; materialize it again afterwards. Files that
+    a backup still has are better put back: then this finds nothing to do.
+    """
+    from crm_platform.defs.decisions import restore_landing
+
+    console.print(restore_landing(config, table, by, give_up=give_up), highlight=False)
+
+
+@main.group()
 def quarantine() -> None:
     """Look at rows that broke their contract, and release them."""
 

@@ -17,7 +17,7 @@ from crm_platform.defs.platform import RUNBOOK, Platform
 from crm_platform.defs.told import Teller
 from crm_platform.history.windows import before_red
 from crm_platform.lake import Lake, hold, release
-from crm_platform.landing import covered_days, watermark
+from crm_platform.landing import covered_days, explained, watermark
 from crm_platform.quality.masking import personal_columns
 from crm_platform.quality.result import CheckResult, Finding
 
@@ -63,7 +63,8 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
         reached = watermark(lake)
         asked = days_of(context) if declared.by_day else platform.days_until(reached)
         looked_at = before_red(lake, covered_days(asked, reached), declared.waits_for)
-        result = declared.ask(platform, lake, looked_at)
+        with explained(lake, [declared.table, *declared.waits_for]):
+            result = declared.ask(platform, lake, looked_at)
         if declared.gates and declared.by_day:
             _keep_gate(lake, declared, result, looked_at)
         teller = Teller(

@@ -7,11 +7,13 @@ import polars as pl
 
 from crm_platform.contracts import QUARANTINE
 from crm_platform.defs.platform import Platform
-from crm_platform.defs.settings import load_settings
+from crm_platform.defs.settings import SettingsError, load_settings
 from crm_platform.features.gated import Override, training_set
 from crm_platform.features.shelf import PARQUET
 from crm_platform.lake import Lake, audit
-from crm_platform.landing import release_quarantined, skip_snapshot
+from crm_platform.landing import release_quarantined, restore, skip_snapshot
+
+LANDED = ("landing/changes", "landing/snapshot", "quarantine")
 
 
 def skip_day(config: Path | None, object_name: str, day: dt.date, by: str) -> None:
@@ -27,6 +29,29 @@ def skip_day(config: Path | None, object_name: str, day: dt.date, by: str) -> No
         subject=f"landing/snapshot/{object_name}",
         detail={"day": day.isoformat()},
     )
+
+
+def restore_landing(config: Path | None, table: str, by: str, *, give_up: bool) -> str:
+    """Lands once more what a table of what landed has lost, or gives it up; says what became of it and what comes next."""
+    platform = Platform.from_settings(load_settings(config))
+    if table not in (landed := [f"{room}/{name}" for room in LANDED for name in platform.manifest.objects]):
+        raise SettingsError.not_landed(table, landed)
+    lake = platform.lake()
+    with platform.connected() as source:
+        report = restore(
+            lake, source, platform.manifest, platform.contracts, table, by=by, give_up=give_up
+        )  # fmt: skip
+    if not report.lost:
+        return f"{table} has lost nothing."
+    gone = sum(file.rows for file in report.lost)
+    said = f"{table} forgets {len(report.lost)} files of {gone:,} rows; {report.rows:,} rows were read again."
+    if not report.days:
+        return said
+    if table.startswith("landing/snapshot"):
+        name = table.rsplit("/", maxsplit=1)[-1]
+        without = f" or run `crm-platform snapshot skip DAY --object {name}`" if give_up else ""
+        return f"{said} Materialize {table} for {', '.join(map(str, report.days))}{without}."
+    return f"{said} Now run: crm-platform rebuild --from {report.days[0]}"
 
 
 def open_training(config: Path | None, name: str, identity: str | None, why: str | None, by: str) -> str:

@@ -10,12 +10,12 @@ from crm_platform.contracts import MERGES, Contract
 from crm_platform.defs.days import YESTERDAY
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import column_schema
-from crm_platform.defs.tables import Asked, asset_of, built_by_day, table_spec
+from crm_platform.defs.tables import Asked, asset_of, built_by_day, read_by, table_spec
 from crm_platform.features.lineage import Sources
 from crm_platform.history.build import build_current, build_history, build_merges, merges_stale_from
 from crm_platform.history.report import BuildReport
 from crm_platform.history.staleness import stale_from
-from crm_platform.landing import watermark
+from crm_platform.landing import explained, watermark
 from crm_platform.sources import Manifest
 
 GROUP = "history"
@@ -119,7 +119,8 @@ def _current(contract: Contract, sources: Mapping[str, Sources]) -> dg.AssetsDef
         if reached is None:
             context.log.warning("nothing has landed yet: the current table is left as it is")
             return dg.MaterializeResult(metadata={"dagster/row_count": 0})
-        report = build_current(lake, platform.manifest, platform.contracts, name, watermark=reached)
+        with explained(lake, read_by(spec)):
+            report = build_current(lake, platform.manifest, platform.contracts, name, watermark=reached)
         return dg.MaterializeResult(
             metadata={
                 "dagster/row_count": lake.rows(report.table),

@@ -12,7 +12,15 @@ from crm_platform.defs.over_time import with_picture
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import column_schema, landing_lag, written
 from crm_platform.defs.tables import asset_of, table_spec
-from crm_platform.landing import DriftError, covered_days, land_changes, land_snapshot, landed_facts, watermark
+from crm_platform.landing import (
+    DriftError,
+    covered_days,
+    explained,
+    land_changes,
+    land_snapshot,
+    landed_facts,
+    watermark,
+)
 from crm_platform.quality.differences import drift_of
 from crm_platform.quality.drift import values_before
 from crm_platform.quality.schemas import recorder
@@ -87,16 +95,17 @@ def _snapshot(manifest: Manifest, contract: Contract, days: dg.PartitionsDefinit
         with platform.connected() as source:
             for day in days_of(context):
                 try:
-                    report = land_snapshot(
-                        lake,
-                        source,
-                        manifest,
-                        contract,
-                        day,
-                        drift=drift_of(contract, values_before(lake, contract, day)),
-                        record=recorder(lake, contract),
-                        progress=context.log.info,
-                    )
+                    with explained(lake, ["/".join(spec.key.path)]):
+                        report = land_snapshot(
+                            lake,
+                            source,
+                            manifest,
+                            contract,
+                            day,
+                            drift=drift_of(contract, values_before(lake, contract, day)),
+                            record=recorder(lake, contract),
+                            progress=context.log.info,
+                        )
                 except DriftError as drifted:  # the day stays out; its check turns it red, the other days go on
                     context.log.warning(str(drifted))
                     continue

@@ -10,7 +10,7 @@ from crm_platform.defs.platform import Platform
 from crm_platform.defs.tables import asset_of, table_spec
 from crm_platform.features.training import pinned_versions
 from crm_platform.lake import maintain
-from crm_platform.landing import watermark
+from crm_platform.landing import explained, watermark
 
 GROUP = "upkeep"
 
@@ -37,7 +37,8 @@ def maintenance_asset(last: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
         if reached is None:
             context.log.warning("nothing has landed yet: there is nothing to tend")
             return dg.MaterializeResult(metadata={"tables_rewritten": 0})
-        report = maintain(lake, before=reached.date(), pinned=pinned_versions(lake), progress=context.log.info)
+        with explained(lake, lake.tables()):
+            report = maintain(lake, before=reached.date(), pinned=pinned_versions(lake), progress=context.log.info)
         return dg.MaterializeResult(
             metadata={
                 "tables_rewritten": len(report.tables),

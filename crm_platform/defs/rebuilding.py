@@ -28,8 +28,8 @@ from crm_platform.history.build import merges_stale_from
 from crm_platform.history.claims import code_of
 from crm_platform.history.staleness import stale_from as history_stale_from
 from crm_platform.history.windows import before_red
-from crm_platform.lake import Lake
-from crm_platform.landing import covered_days, watermark
+from crm_platform.lake import Lake, LostFile, lost_files
+from crm_platform.landing import covered_days, refuse_lost, watermark
 
 PIECE, WHOLE = "crm/rebuild_piece", "crm/rebuild"
 """Tags of the runs of a rebuild: which months each did, and of which rebuild."""
@@ -66,6 +66,7 @@ class Plan:
         tables: One row per table: table, days, rows (as stored in these days now).
         training: The stored training sets that read these days, as `name/id`.
         blocked: The red day before which the rebuild stops; None where nothing is red.
+        lost: What of these tables cannot be read, of any day: it is derived again whatever the days.
     """
 
     days: tuple[dt.date, ...]
@@ -73,6 +74,7 @@ class Plan:
     tables: pl.DataFrame
     training: tuple[str, ...]
     blocked: dt.date | None
+    lost: tuple[LostFile, ...] = ()
 
     @property
     def pieces(self) -> list[tuple[dt.date, dt.date]]:
@@ -94,6 +96,8 @@ class Plan:
         )
         for table, days, held in self.tables.iter_rows():
             yield f"  {table}: {days} days, {held:,} rows"
+        for file in self.lost:
+            yield f"  cannot be read: {file}"
         if self.blocked is not None:
             yield f"It stops before {self.blocked}, which is red."
         if self.training:
@@ -111,6 +115,7 @@ def plan_of(platform: Platform, first: dt.date, last: dt.date | None, objects: S
 
     Raises:
         RebuildError: Nothing has landed, no covered day is named, or an object is unknown.
+        LandingLostError: What these days are derived from cannot be read.
     """
     manifest, lake = platform.manifest, platform.lake()
     unknown = [name for name in objects if name not in manifest.objects]
@@ -128,13 +133,18 @@ def plan_of(platform: Platform, first: dt.date, last: dt.date | None, objects: S
     histories = [*(f"history/{name}" for name in chosen), "history/merges"]
     landed = [f"landing/{room}/{name}" for name in chosen for room in ("changes", "snapshot")]
     days = before_red(lake, asked, landed)
-    rows = [_held(lake, table, days) for table in (*histories, *(f"features/{bound.name}" for bound in views))]
+    refuse_lost(lake, landed, days)
+    refuse_lost(lake, [f"quarantine/{name}" for name in chosen])
+    tables = [*histories, *(f"features/{bound.name}" for bound in views)]
+    rows = [_held(lake, table, days) for table in tables]
+    held = [*tables, *(f"current/{name}" for name in chosen)]
     return Plan(
         days=tuple(days),
         objects=chosen,
         tables=pl.DataFrame(rows, schema={"table": pl.String, "days": pl.Int64, "rows": pl.Int64}, orient="row"),
         training=tuple(_training_from(lake, list(manifest.training), asked[0])),
         blocked=None if len(days) == len(asked) else asked[len(days)],
+        lost=tuple(file for table in held for file in lost_files(lake, table)),
     )
 
 

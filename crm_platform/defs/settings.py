@@ -58,6 +58,11 @@ class SettingsError(PermanentError):
         return cls(f"{table} has {named}: {there}.")
 
     @classmethod
+    def not_landed(cls, table: str, known: list[str]) -> "SettingsError":
+        """Says which tables hold what landed."""
+        return cls(f"{table} holds nothing that landed: what is derived is rebuilt. Name one of {', '.join(known)}.")
+
+    @classmethod
     def no_log(cls, source: str) -> "SettingsError":
         """Says that a source reads a recorded log and none is named."""
         return cls(f"{source} is read from a recorded log, and {FILE_NAME} names none. Set connection: {{log: FILE}}.")

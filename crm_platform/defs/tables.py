@@ -19,8 +19,8 @@ from crm_platform.defs.over_time import with_picture
 from crm_platform.defs.platform import CODE_VERSION, Platform
 from crm_platform.defs.report import Built, built, lineage, made_of, written
 from crm_platform.features.lineage import Sources
-from crm_platform.lake import Lake
-from crm_platform.landing import closed_days, covered_days, watermark
+from crm_platform.lake import Lake, lost_files
+from crm_platform.landing import closed_days, covered_days, explained, watermark
 
 DELTA = frozenset({"delta", "polars"})
 Facts = Mapping[dt.date, Mapping[str, Any]]
@@ -79,6 +79,13 @@ def asset_of(spec: dg.AssetSpec) -> Callable[[Callable[..., Any]], dg.AssetsDefi
     return dg.multi_asset(specs=[spec], name=name, pool="_".join(spec.key.path), backfill_policy=by_window)
 
 
+def read_by(spec: dg.AssetSpec) -> list[str]:
+    """The tables that a table's body reads."""
+    read = ["/".join(dep.asset_key.path) for dep in spec.deps]
+    waiting = [one.replace("landing/changes", "quarantine") for one in read if one.startswith("landing/changes")]
+    return [*read, *waiting]
+
+
 @dataclass(frozen=True)
 class Asked:
     """What a build over days is given beside the days."""
@@ -101,7 +108,7 @@ def built_by_day(
     """A table whose days are built one upon the other, and all of a run's days at once.
 
     The days that the watermark has entered are built. Where something has come for an earlier day since that was built,
-    the build begins there: state carries over.
+    the build begins there: state carries over. It goes on through the last day whose files cannot be read.
 
     Args:
         spec: The table.
@@ -121,16 +128,22 @@ def built_by_day(
             yield from written(spec.key, {})
             return
         asked = Asked(lake, platform.contracts, platform.first, reached, context.log.info)
-        stale = stale_from(asked) if days[0] > platform.first else None
-        begin = max(min(filter(None, (stale, days[0]))), platform.first)
-        if begin < days[0]:
-            context.log.info(f"something came for {begin} since it was built: building from there")  # noqa: G004
-        window = [begin + dt.timedelta(days=n) for n in range((days[-1] - begin).days + 1)]
-        report = build(asked, window)
-        told = built(context, lake, report, asked=set(days), watermark=reached, late_in=late_in)
-        pictured = [day for day in closed_days(told, reached) if day > reached.date() - dt.timedelta(days=PICTURED)]
-        for day, facts in seen_in(lake, pictured).items() if seen_in and pictured else ():
-            told[day] |= facts
+        lost = lost_files(lake, "/".join(spec.key.path))
+        gone = {file.part for file in lost}
+        for file in lost:
+            context.log.warning(f"{file}: its day is built again")  # noqa: G004
+        with explained(lake, read_by(spec)):
+            stale = stale_from(asked) if days[0] > platform.first else None
+            begin = max(min(filter(None, (stale, days[0]))), platform.first)
+            if begin < days[0]:
+                context.log.info(f"{begin} is not what has landed by now comes to: building from there")  # noqa: G004
+            last = max(day for day in platform.days_until(reached) if day == days[-1] or day in gone)
+            window = [begin + dt.timedelta(days=n) for n in range((last - begin).days + 1)]
+            report = build(asked, window)
+            told = built(context, lake, report, asked=set(days), watermark=reached, late_in=late_in)
+            pictured = [day for day in closed_days(told, reached) if day > reached.date() - dt.timedelta(days=PICTURED)]
+            for day, facts in seen_in(lake, pictured).items() if seen_in and pictured else ():
+                told[day] |= facts
         yield from written(spec.key, with_picture(context.instance, spec.key, told))
 
     return body

@@ -10,7 +10,7 @@ from crm_platform.contracts import Contract
 from crm_platform.defs.days import ONCE_A_NIGHT
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.report import column_schema, shown
-from crm_platform.defs.tables import asset_of, table_spec
+from crm_platform.defs.tables import asset_of, read_by, table_spec
 from crm_platform.features.baseline import BaselineError, BaselineReport, baseline
 from crm_platform.features.catalogue import BoundView, views_for
 from crm_platform.features.lineage import Sources, with_fields
@@ -18,7 +18,7 @@ from crm_platform.features.recipes import TrainingError
 from crm_platform.features.shapes import training_meaning, training_schema
 from crm_platform.features.training import MANIFEST, TrainingSet, build_training_set, stored_set
 from crm_platform.lake import Lake
-from crm_platform.landing import watermark
+from crm_platform.landing import explained, watermark
 from crm_platform.sources import Manifest
 
 GROUP = "training"
@@ -75,7 +75,8 @@ def _training_set(
         if reached is None:
             context.log.warning("nothing has landed yet: no training set can be built")
             return dg.MaterializeResult(metadata={"dagster/row_count": 0})
-        report = build_training_set(lake, manifest, name, watermark=reached, progress=context.log.info)
+        with explained(lake, read_by(spec)):
+            report = build_training_set(lake, manifest, name, watermark=reached, progress=context.log.info)
         facts: dict[str, Any] = {
             "dagster/row_count": report.manifest.rows,
             "id": report.manifest.id,

@@ -19,7 +19,7 @@ from crm_platform.features.keyframes import with_keyframes
 from crm_platform.history.carried import midnight
 from crm_platform.history.claims import EVER, Claim, claim_anew, claim_of, first_change, next_claim
 from crm_platform.history.windows import JUST_AFTER, ONE_DAY, before_red, stretch, upstream_of
-from crm_platform.lake import Commit, Lake
+from crm_platform.lake import Commit, Lake, first_lost
 from crm_platform.sources import Manifest
 
 KNOWN_DATE = pl.col("known_at").dt.date().alias("known_date")
@@ -196,7 +196,8 @@ def _claimed(lake: Lake, inputs: Inputs) -> tuple[Claim, datetime] | None:
         return None
     claim, said = found
     stored, now = lake.schema(table), lake.version(table)
-    changes = [inputs.first_change(claim)]
+    lost = first_lost(lake, table)
+    changes = [inputs.first_change(claim), None if lost is None else midnight(lost)]
     if stored is not None:
         changes.append(
             first_change(lake, table, (said, now), until=claim.until, schema=stored, known=pl.col("known_at"))

@@ -31,7 +31,7 @@ from crm_platform.history.windows import (
     upstream_of,
     with_what_came_before,
 )
-from crm_platform.lake import Commit, Lake, changed_days
+from crm_platform.lake import Commit, Lake, changed_days, first_lost
 from crm_platform.sources import Manifest
 
 ROWS_AT_ONCE = 1_000_000
@@ -289,7 +289,8 @@ def _claimed_merges(lake: Lake, inputs: Mapping[str, int | None]) -> tuple[Claim
     moved.append(changed_days(lake, table, said, lake.version(table)))
     if any(days is None for days in moved):
         return None
-    changed = [midnight(day) for days in moved for day in days or ()]
+    lost = first_lost(lake, table)
+    changed = [midnight(day) for days in (*moved, [] if lost is None else [lost]) for day in days or ()]
     return claim, min([*changed, claim.until])
 
 

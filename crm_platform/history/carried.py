@@ -15,7 +15,7 @@ import polars as pl
 from crm_platform.contracts import MERGES, Contract
 from crm_platform.history.living import living, living_links
 from crm_platform.history.versions import IDENTITY
-from crm_platform.lake import Lake, changed_days, differing, files_digest
+from crm_platform.lake import Lake, changed_days, differing, files_digest, lost_files
 
 JUST_BEFORE = timedelta(microseconds=-1)
 
@@ -98,7 +98,9 @@ class Carried:
         return pl.concat([kept, newer, *([] if more is None else [more.select(list(self.schema))])]).lazy()
 
     def _is_valid(self, day: date) -> bool:
-        """Whether a closing state was made by these rules, of days that are still what they were."""
+        """Whether a closing state can be read, and was made by these rules, of days that are still what they were."""
+        if lost_files(self.lake, self.state, [day]):
+            return False
         told = self.lake.scan(self.state, days=[day]).select("built_from").head(1).collect()
         facts = json.loads(told.item())
         if facts["rules"] != self.rules:

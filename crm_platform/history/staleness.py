@@ -17,7 +17,7 @@ from crm_platform.history.derive import Rules, compared, deciding_columns, looks
 from crm_platform.history.errors import UnbuiltDayError
 from crm_platform.history.landed import dates, landed_changes, landed_snapshots, unresolved
 from crm_platform.history.versions import IDENTITY, versions_from
-from crm_platform.lake import Lake, changed_days
+from crm_platform.lake import Lake, changed_days, first_lost, lost_files
 from crm_platform.sources import Manifest
 
 
@@ -32,8 +32,9 @@ def stale_from(
 ) -> date | None:
     """The earliest day whose history is not what its landed changes and snapshots come to; None if all are.
 
-    Only days that the table's claim does not answer for are read: those whose files have changed since, and snapshots
-    that a change before them may have made to tell something else. Without a claim, or with one by other rules, all.
+    A day whose files cannot be read is not, and nothing from there on is looked at. Otherwise only days that the table's
+    claim does not answer for are read: those whose files have changed since, and snapshots that a change before them may
+    have made to tell something else. Without a claim, or with one by other rules, all.
 
     Args:
         lake: Where to look.
@@ -45,10 +46,14 @@ def stale_from(
     """
     rules = rules_of(manifest, contracts[object_name])
     doubted = _doubted(lake, rules, _valid_claim(lake, rules))
-    changes, snapshots = (sorted(found if days is None else found.intersection(days)) for found in doubted)
+    lost = first_lost(lake, f"history/{object_name}")
+    changes, snapshots = (
+        [day for day in sorted(found if days is None else found.intersection(days)) if lost is None or day < lost]
+        for found in doubted
+    )
     lacking = _lacking(lake, rules, changes) if changes else {}
     unlike = _unlike(lake, rules, snapshots, watermark or landing.watermark(lake)) if snapshots else []
-    return min([*lacking, *unlike], default=None)
+    return min([*lacking, *unlike, *([] if lost is None else [lost])], default=None)
 
 
 def claimed(lake: Lake, rules: Rules, since: datetime, watermark: datetime) -> tuple[Claim, datetime] | None:
@@ -57,11 +62,13 @@ def claimed(lake: Lake, rules: Rules, since: datetime, watermark: datetime) -> t
     None where it holds of nothing.
     """
     name = rules.contract.object
-    found = _valid_claim(lake, rules)
+    found, lost = _valid_claim(lake, rules), first_lost(lake, f"history/{name}")
     claim = Claim(inputs_of(lake, name), since, by_rules(rules)) if found is None else found[0]
-    changes, snapshots = ([day for day in days if midnight(day) < since] for days in _doubted(lake, rules, found))
+    end = since if lost is None else min(since, midnight(lost))
+    changes, snapshots = ([day for day in days if midnight(day) < end] for days in _doubted(lake, rules, found))
     stale = [*_lacking(lake, rules, changes)] if changes else []
     stale += _unlike(lake, rules, sorted(snapshots), watermark) if snapshots else []
+    stale += [] if lost is None else [lost]
     holds = min([midnight(day) for day in stale], default=claim.until)
     return (claim, holds) if found is not None or holds >= since else None
 
@@ -127,12 +134,13 @@ def _lacking(lake: Lake, rules: Rules, days: Sequence[date]) -> dict[date, int]:
     """How many versions history lacks, or has too many of, on the days where it does; by day, in order."""
     contract = rules.contract
     table = f"history/{contract.object}"
+    lost = dates([file.part for file in lost_files(lake, table)])
     made = versions_from(
         landed_changes(lake, contract, days),
         contract,
         lists_losers=rules.list_column is not None,
         knowledge=rules.knowledge,
-        past=lake.scan(table, schema=contract.history_schema),
+        past=lake.scan(table, without=lost, schema=contract.history_schema),
     )
     history = lake.scan(table, days=days, schema=contract.history_schema)
     lacks = made.kept.join(history, on=IDENTITY, how="anti")

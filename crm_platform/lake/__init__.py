@@ -8,6 +8,7 @@ from crm_platform.lake.commit import Commit
 from crm_platform.lake.content import fingerprint
 from crm_platform.lake.gate import Red, first_red_day, hold, mendings, red_days, red_partitions, release
 from crm_platform.lake.log import changed_days, differing, files_digest, note, told
+from crm_platform.lake.lost import UNREADABLE, LostFile, first_lost, forget_lost, lost_files
 from crm_platform.lake.maintenance import MaintenanceReport, compact, maintain, vacuum
 from crm_platform.lake.query import connect, query
 from crm_platform.lake.reading import Part
@@ -15,9 +16,11 @@ from crm_platform.lake.store import Lake
 from crm_platform.lake.tables import Layout, layout_of
 
 __all__ = [
+    "UNREADABLE",
     "Commit",
     "Lake",
     "Layout",
+    "LostFile",
     "MaintenanceReport",
     "Part",
     "Red",
@@ -29,9 +32,12 @@ __all__ = [
     "differing",
     "files_digest",
     "fingerprint",
+    "first_lost",
     "first_red_day",
+    "forget_lost",
     "hold",
     "layout_of",
+    "lost_files",
     "maintain",
     "mendings",
     "note",

@@ -1,6 +1,7 @@
 """How the lake refuses or fails: one class per failure, each saying what, where and how much, and what to do next."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import Any
 
 from crm_platform.contracts.errors import PermanentError, TransientError
@@ -36,6 +37,20 @@ class TableUnreadableError(TransientError):
         return cls(
             f"Table {table} at {uri} cannot be read: {first}. "
             "Check the storage and the table's _delta_log; nothing was written."
+        )
+
+
+class FilesLostError(PermanentError):
+    """Files that the log of a derived table names cannot be read."""
+
+    @classmethod
+    def derived(cls, table: str, files: Sequence[str], first: date | None) -> "FilesLostError":
+        """Names the table, the first file with what is wrong with it, and from which day on to derive it again."""
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        how = "materialize it again" if first is None else f"run `crm-platform rebuild --from {first}`"
+        return cls(
+            f"Table {table} cannot be read: {files[0]}{more}. Nothing was written. "
+            f"It is derived from what landed: {how}."
         )
 
 

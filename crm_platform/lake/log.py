@@ -11,6 +11,7 @@ import polars as pl
 
 from crm_platform.lake.commit import Commit, until_committed
 from crm_platform.lake.errors import TableMissingError, TableUnreadableError
+from crm_platform.lake.lost import UNREADABLE
 from crm_platform.lake.reading import Tables, partition_of
 from crm_platform.lake.store import Lake
 
@@ -114,7 +115,7 @@ def differing(
     )
     try:
         return netted.collect()
-    except (FileNotFoundError, pl.exceptions.ComputeError):
+    except UNREADABLE:
         return None
 
 

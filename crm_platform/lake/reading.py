@@ -137,6 +137,7 @@ class Tables:
         table: str,
         *,
         days: Collection[Part] | None = None,
+        without: Collection[Part] = (),
         schema: pl.Schema | None = None,
         version: int | None = None,
     ) -> pl.LazyFrame:
@@ -145,6 +146,7 @@ class Tables:
         Args:
             table: Such as `history/opportunity`.
             days: Only these partitions; None for all.
+            without: None of these partitions.
             schema: What the caller expects: the result has exactly these columns, those the table lacks are null, and
                 a table that does not exist is an empty frame.
             version: An older version of the table; None for the newest.
@@ -162,6 +164,8 @@ class Tables:
         frame = pl.scan_delta(opened, storage_options=self.storage_options)
         if days is not None:
             frame = frame.filter(pl.col(partition_of(table)).is_in(list(days)))
+        if without:
+            frame = frame.filter(~pl.col(partition_of(table)).is_in(list(without)))
         return frame if schema is None else _expected(table, frame, schema)
 
     def look(self, table: str, version: int | None = None) -> DeltaTable | None:

@@ -4,6 +4,7 @@ Here are appends and replacements. Reads stand in `reading`, layouts in `tables`
 retry of lost commits in `commit`; what the tables mean is known to the rooms above.
 """
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any, Literal
@@ -12,10 +13,13 @@ import polars as pl
 from deltalake import DeltaTable, write_deltalake
 
 from crm_platform.lake.commit import CONFIGURATION, WRITER, Commit, properties, until_committed
-from crm_platform.lake.content import aligned, as_stored, fingerprint, fingerprints_by
+from crm_platform.lake.content import Fingerprint, aligned, as_stored, fingerprint, fingerprints_by
 from crm_platform.lake.errors import LayoutError, RowsOutsideError, SchemaChangeError
+from crm_platform.lake.lost import UNREADABLE, lost_files
 from crm_platform.lake.reading import Part, Tables, partition_of
 from crm_platform.lake.tables import Layout, layout_of
+
+logger = logging.getLogger(__name__)
 
 
 class Lake(Tables):
@@ -72,7 +76,7 @@ class Lake(Tables):
         """Makes some partitions hold exactly these rows, in one commit.
 
         Partitions whose content is equal, whatever the order of rows, keep their files; if all are, nothing is
-        committed. All other partitions are untouched.
+        committed. One that cannot be read any more is not equal. All other partitions are untouched.
 
         Args:
             table: Such as `history/opportunity`.
@@ -139,7 +143,7 @@ class Lake(Tables):
             if opened is None and frame.is_empty():
                 return None
             fitted = frame if opened is None else aligned(table, frame, _held(opened), may_lack=False)
-            changed = self._changed(opened, fitted, partition, wanted)
+            changed = self._changed(table, opened, fitted, wanted)
             if not changed:
                 return None
             rows = fitted.filter(pl.col(partition).is_in(changed))
@@ -160,6 +164,8 @@ class Lake(Tables):
     ) -> Commit | None:
         """Makes an unpartitioned table hold exactly these rows, with these columns; equal content commits nothing.
 
+        Content that cannot be read any more is not equal.
+
         Raises:
             LayoutError: The table is append-only, or partitioned.
             SchemaChangeError: A column cannot be stored.
@@ -176,10 +182,8 @@ class Lake(Tables):
             opened = self.open(table)
             if opened is None and ready.is_empty():
                 return None
-            if opened is not None:
-                held = pl.scan_delta(opened, storage_options=self.storage_options)
-                if held.collect_schema() == ready.schema and fingerprint(held) == fingerprint(ready):
-                    return None
+            if opened is not None and self._holds(table, opened, ready):
+                return None
             return self.commit(table, opened, ready, mode="overwrite", metadata=metadata)
 
         return until_committed(table, attempt)
@@ -218,15 +222,48 @@ class Lake(Tables):
         self.hold(table, opened, is_newest=True)
         return Commit(table, opened.version(), frame.height, tuple(days))
 
-    def _changed(self, opened: DeltaTable | None, frame: pl.DataFrame, partition: str, days: list[Any]) -> list[Any]:
+    def _changed(self, table: str, opened: DeltaTable | None, frame: pl.DataFrame, days: list[Any]) -> list[Any]:
+        partition = partition_of(table)
         new = fingerprints_by(frame, partition, frame.columns)
         if opened is None:
             return [day for day in days if day in new]
-        held = pl.scan_delta(opened, storage_options=self.storage_options).filter(pl.col(partition).is_in(days))
+        held = pl.scan_delta(opened, storage_options=self.storage_options)
         names = held.collect_schema().names()
         added = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in frame.schema.items() if name not in names]
-        old = fingerprints_by(held.with_columns(added), partition, frame.columns)
-        return [day for day in days if new.get(day) != old.get(day)]
+
+        def stored(some: list[Any]) -> dict[Any, Fingerprint]:
+            rows = held.filter(pl.col(partition).is_in(some)).with_columns(added)
+            return fingerprints_by(rows, partition, frame.columns)
+
+        gone = self._lost(table, days)
+        left = [day for day in days if day not in gone]
+        try:
+            old = stored(left) if left else {}
+        except UNREADABLE:
+            broken = self._lost(table, left, decode=True)
+            if not broken:
+                raise
+            gone, left = gone | broken, [day for day in left if day not in broken]
+            old = stored(left) if left else {}
+        return [day for day in days if day in gone or new.get(day) != old.get(day)]
+
+    def _holds(self, table: str, opened: DeltaTable, frame: pl.DataFrame) -> bool:
+        held = pl.scan_delta(opened, storage_options=self.storage_options)
+        if self._lost(table) or held.collect_schema() != frame.schema:
+            return False
+        try:
+            return fingerprint(held) == fingerprint(frame)
+        except UNREADABLE:
+            if not self._lost(table, decode=True):
+                raise
+            return False
+
+    def _lost(self, table: str, days: list[Any] | None = None, *, decode: bool = False) -> set[Any]:
+        """The partitions of which something cannot be read and is about to be written anew."""
+        found = lost_files(self, table, days, decode=decode)
+        for file in found:
+            logger.warning("%s and is written anew", file)
+        return {file.part for file in found}
 
 
 def _collected(frame: pl.DataFrame | pl.LazyFrame) -> pl.DataFrame:

@@ -58,8 +58,18 @@ def layout_of(table: str) -> Layout:
     Raises:
         TableNameError: No pattern fits, or the name would leave the lake's root.
     """
-    if _NAME.fullmatch(table) and ".." not in table:
-        for layout in LAYOUTS:
-            if fnmatchcase(table, layout.pattern):
-                return layout
+    found = _layout(table)
+    if found is not None:
+        return found
     raise TableNameError.unknown(table, [layout.pattern for layout in LAYOUTS])
+
+
+def is_table(name: str) -> bool:
+    """Whether there is a layout for this name; training sets, for one, are kept as plain files."""
+    return _layout(name) is not None
+
+
+def _layout(table: str) -> Layout | None:
+    if not _NAME.fullmatch(table) or ".." in table:
+        return None
+    return next((layout for layout in LAYOUTS if fnmatchcase(table, layout.pattern)), None)

@@ -3,10 +3,12 @@
 What is landed is never changed. Reading a CRM is `sources`' business, versions are `history`'s.
 """
 
-from crm_platform.landing.errors import DriftError, ExportUnreadableError, SnapshotRefusedError
+from crm_platform.landing.again import RestoreReport, restore
+from crm_platform.landing.errors import DriftError, ExportUnreadableError, LandingLostError, SnapshotRefusedError
 from crm_platform.landing.facts import landed_facts
 from crm_platform.landing.feed import LandingReport, land_changes
 from crm_platform.landing.gaps import Gap, gaps_in
+from crm_platform.landing.lost import explained, refuse_lost
 from crm_platform.landing.quarantine import Arrival
 from crm_platform.landing.release import ReleaseReport, release_quarantined
 from crm_platform.landing.rows import Landed, landed_rows
@@ -20,13 +22,16 @@ __all__ = [
     "ExportUnreadableError",
     "Gap",
     "Landed",
+    "LandingLostError",
     "LandingReport",
     "ReleaseReport",
+    "RestoreReport",
     "SnapshotRefusedError",
     "SnapshotReport",
     "batches",
     "closed_days",
     "covered_days",
+    "explained",
     "gaps_in",
     "kept_days",
     "land_changes",
@@ -34,7 +39,9 @@ __all__ = [
     "landed_facts",
     "landed_offset",
     "landed_rows",
+    "refuse_lost",
     "release_quarantined",
+    "restore",
     "skip_snapshot",
     "watermark",
 ]

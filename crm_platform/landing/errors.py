@@ -1,9 +1,43 @@
 """How landing refuses or fails: one class per failure, with what, where and how much, and what to do next."""
 
+from collections.abc import Sequence
 from datetime import date, datetime
 from pathlib import Path
 
 from crm_platform.contracts import PermanentError, TransientError
+
+
+class LandingLostError(PermanentError):
+    """Files of what landed cannot be read; from nothing here can they be derived again.
+
+    Attributes:
+        table: The first such table.
+    """
+
+    def __init__(self, message: str, *, table: str) -> None:
+        super().__init__(message)
+        self.table = table
+
+    @classmethod
+    def gone(cls, table: str, files: Sequence[str], rows: int, where: str) -> "LandingLostError":
+        """Names the table, the first file, how many rows of which stretch are gone, and what heals that."""
+        more = f" and {len(files) - 1} more" if len(files) > 1 else ""
+        return cls(
+            f"Landing cannot be rebuilt: {files[0]}{more}. {rows:,} rows of {table} are gone, {where}. Nothing was written. "
+            f"Put the files back from a backup of the lake, or run `crm-platform landing restore {table}`, which reads them "
+            "from the CRM once more where it still has them.",
+            table=table,
+        )
+
+    @classmethod
+    def not_readable_again(cls, table: str, why: str) -> "LandingLostError":
+        """Says that the CRM does not give the rows once more, and what can be done without them."""
+        return cls(
+            f"What {table} has lost cannot be read from the CRM again: {why} Nothing was changed. Put the files back from a "
+            f"backup, or go on without the rows: `crm-platform landing restore {table} --give-up`; a snapshot of the object then "
+            "repairs what it shows.",
+            table=table,
+        )
 
 
 class BatchTakenError(TransientError):
@@ -13,8 +47,8 @@ class BatchTakenError(TransientError):
     def other_bounds(cls, batch_id: str) -> "BatchTakenError":
         """Names the batch that was opened by somebody else."""
         return cls(
-            f"Batch {batch_id} was opened by another run with other bounds. Nothing was landed; run it again, "
-            "and give the feed a pool of one."
+            f"Batch {batch_id} was opened by another run with other bounds. Nothing of it was landed here; "
+            "run it again: it goes on after the other."
         )
 
 

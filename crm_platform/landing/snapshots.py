@@ -198,7 +198,8 @@ class _Taking:
         split = snapshot_rows(decided, self.contract, export, arrival)
         self.lake.append(f"quarantine/{name}", split.refused, token=refusal_token(split.refused, arrival))
         table = f"landing/snapshot/{name}"
-        self.lake.append(table, split.good, token=batch_id)
+        is_again = self.lake.landed(table, batch_id)  # it landed once, was lost, and its table was made to forget it
+        self.lake.append(table, split.good, token=f"{batch_id}:{self.lake.version(table)}" if is_again else batch_id)
         _forget(self.lake, name, day)
         self.progress(
             f"landed a snapshot of {name} for {day}: {split.good.height} rows, {split.refused.height} quarantined"
