@@ -22,6 +22,7 @@ from crm_platform.defs.platform import Platform, manifest_of
 from crm_platform.defs.rebuilding import late_data, rebuild_window_job
 from crm_platform.defs.settings import Settings
 from crm_platform.defs.training import training_assets
+from crm_platform.defs.waiting import mend_pools
 from crm_platform.features.lineage import column_sources
 
 LAST = ("current", "features", "training")
@@ -30,6 +31,7 @@ LAST = ("current", "features", "training")
 
 def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition] | None = None) -> dg.Definitions:
     """The definitions of the CRM that the settings name; opens no connection, no table and no environment."""
+    mend_pools()
     manifest = manifest_of(settings.source)
     contracts = contracts_in(manifest.contracts)
     days = partitions_of(settings)

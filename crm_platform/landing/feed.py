@@ -21,6 +21,9 @@ from crm_platform.sources import FeedBatch, Manifest, Source, now
 
 Progress = Callable[[str], None]
 
+TRIES = 30
+"""How often a run goes on after others that were faster; each time one of them has landed something."""
+
 
 class Feed(Protocol):
     """What landing asks of a source: its changes in order."""
@@ -66,7 +69,8 @@ def land_changes(
 ) -> LandingReport:
     """Lands what the feed holds after the last batch that is done; a batch left open is repeated first.
 
-    Nothing is written where neither the offset nor the watermark has moved.
+    Nothing is written where neither the offset nor the watermark has moved. Where another run lands at the same time, its
+    batches count as they stand, and this run goes on after them.
 
     Args:
         lake: Where it lands.
@@ -81,25 +85,17 @@ def land_changes(
 
     Raises:
         GapError: The feed no longer holds what comes next.
-        BatchTakenError: Another run is landing the same stretch.
+        BatchTakenError: Other runs kept landing the same stretch.
         FeedBoundsError: The source hands over another stretch than asked for.
     """
     moment = now(manifest, source) if clock is None else clock()
     landing = _Landing(lake, manifest, contracts, moment, ingested_at or _real, progress or _silent)
-    known = batches(lake)
-    for batch in known:
-        if not batch.is_done:
-            landing.repeat(batch, source)
-    done = known[-1] if known else None
-    after = resume_after or (done.to_offset if done else None)
-    landing.report.offset, landing.report.watermark = after, max((b.watermark for b in known), default=None)
-    number = len(known)
-    for piece in source.changes(after=after, until=until):
-        if piece.from_offset != after:
-            raise FeedBoundsError.torn(after, piece.from_offset)
-        number += landing.land(piece, number + 1)
-        after = piece.to_offset
-    return landing.report
+    for _ in range(0 if resume_after else TRIES - 1):  # over a gap somebody leads by hand
+        try:
+            return landing.follow(source, until, resume_after)
+        except BatchTakenError as taken:
+            landing.progress(str(taken))
+    return landing.follow(source, until, resume_after)
 
 
 @dataclass
@@ -111,6 +107,23 @@ class _Landing:
     ingested_at: Callable[[], datetime]
     progress: Progress
     report: LandingReport = field(default_factory=LandingReport)
+
+    def follow(self, source: Feed, until: datetime | None, resume_after: str | None) -> LandingReport:
+        """Lands what lies after the batches that are there by now."""
+        known = batches(self.lake)
+        for batch in known:
+            if not batch.is_done:
+                self.repeat(batch, source)
+        done = known[-1] if known else None
+        after = resume_after or (done.to_offset if done else None)
+        self.report.offset, self.report.watermark = after, max((b.watermark for b in known), default=None)
+        number = len(known)
+        for piece in source.changes(after=after, until=until):
+            if piece.from_offset != after:
+                raise FeedBoundsError.torn(after, piece.from_offset)
+            number += self.land(piece, number + 1)
+            after = piece.to_offset
+        return self.report
 
     def land(self, piece: FeedBatch, number: int) -> int:
         """Lands a new batch; 0 where it says nothing new."""

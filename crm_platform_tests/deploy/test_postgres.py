@@ -22,11 +22,11 @@ REPOSITORY = Path(__file__).parents[2]
 RENAMED = {"schema_change": {"object": "owner", "day": dt.date(2026, 3, 2), "rename": {"region": "territory"}}}
 
 
-def on_postgres(folder, base_url):
+def on_postgres(folder, base_url, days=2):
     """Settings whose Dagster instance is that of production."""
     (folder / "home").mkdir()
     shutil.copyfile(REPOSITORY / "deploy" / "dagster.yaml", folder / "home" / "dagster.yaml")
-    path = settings_in(folder, base_url, 2).folder / "crm_platform.yaml"
+    path = settings_in(folder, base_url, days).folder / "crm_platform.yaml"
     path.write_text(path.read_text(encoding="utf-8") + "dagster_home: home\n", encoding="utf-8")
     return path
 

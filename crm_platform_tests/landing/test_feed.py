@@ -1,5 +1,6 @@
 """The feed of a real CRM's log, landed by ranges: once, whole, and again after every kind of interruption."""
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -167,18 +168,63 @@ def test_a_feed_that_skips_a_stretch_is_refused(short, bottlecrm, lake):
     assert landed_offset(lake) == first.to_offset
 
 
-def test_a_stretch_that_another_run_opened_is_left_to_it(short, bottlecrm, lake):
-    first, second = short
+class Overtaken(Pieces):
+    """A source that cuts the feed in another place, while another run opens the stretch and dies."""
 
-    class Overtaken(Pieces):
-        def changes(self, *_, **__):
+    def __init__(self, pieces, other, times=1):
+        super().__init__(pieces, [])
+        self.other, self.left = other, times
+
+    def changes(self, after, until=None, upto=None):
+        if upto is None and self.left:
+            self.left -= 1
             with pytest.raises(CutOffError):
-                land(BrittleLake(lake.root, 2), bottlecrm, Pieces([first, second], []))
-            yield replace(first, to_offset="00000000000000000007")
+                self.other()
+            yield replace(self.pieces[0], from_offset=after, to_offset=f"{after or '0' * 20}1")
+        else:
+            yield from super().changes(after, until, upto)
 
+
+def test_a_stretch_that_another_run_opened_is_landed_as_that_run_cut_it_and_gone_on_after(
+    short, bottlecrm, lake, tmp_path
+):
+    told = []
+    other = lambda: land(BrittleLake(lake.root, 2), bottlecrm, Pieces(list(short), []))  # noqa: E731
+    report = land(lake, bottlecrm, Overtaken(list(short), other), progress=told.append)
+    assert told[0].startswith("Batch log-0000000001 was opened by another run with other bounds.")
+    assert report.offset == short[1].to_offset
+    alone = Lake(tmp_path / "alone")
+    land(alone, bottlecrm, Pieces(list(short), []))
+    assert contents(lake) == contents(alone)
+    assert [batch.to_offset for batch in batches(lake)] == [piece.to_offset for piece in short]
+
+
+def test_a_run_that_leads_over_a_gap_leaves_a_stretch_that_another_has_opened_to_it(short, bottlecrm, lake):
+    other = lambda: land(BrittleLake(lake.root, 2), bottlecrm, Pieces(list(short), []))  # noqa: E731
     with pytest.raises(BatchTakenError, match="log-0000000001 was opened by another run"):
-        land(lake, bottlecrm, Overtaken([first], []))
+        land(lake, bottlecrm, Overtaken(list(short), other), resume_after="0" * 20)
     assert lake.exists("landing/changes/account") is False
+
+
+def test_runs_that_follow_the_feed_at_once_and_cut_it_differently_land_every_row_once(whole, bottlecrm, lake):
+    log = bottlecrm[2]
+
+    def follow(size):
+        class Cut:
+            def head(self):
+                return log.head()
+
+            def changes(self, after, until=None, upto=None):
+                return log.changes(after, until, upto, limit=size)
+
+        land(Lake(lake.root), bottlecrm, Cut())
+
+    with ThreadPoolExecutor(6) as threads:
+        for done in [threads.submit(follow, size) for size in (300, 350, 400, 450, 500, 550)]:
+            done.result()
+    assert gaps_in(batches(lake)) == []
+    assert all(batch.is_done for batch in batches(lake))
+    assert contents(lake) == contents(whole[0])
 
 
 def test_days_can_be_landed_one_after_the_other(whole, bottlecrm, lake):
