@@ -91,6 +91,7 @@ class Ended(Frozen):
     """How a run ended: what it was to do (no assets: all of its job; no days: unpartitioned), and where it broke.
 
     `lacking` is what a failed run of a backfill did not write.
+    One that `checks_ended` broke in nothing but checks that did not pass: they tell of it themselves.
     """
 
     run_id: str
@@ -104,6 +105,7 @@ class Ended(Frozen):
     steps: tuple[str, ...] = ()
     lacking: tuple[Stretch, ...] = ()
     command: str = ""
+    checks_ended: bool = False
 
 
 def stretches(asset: str, days: Collection[str], since: datetime) -> tuple[Stretch, ...]:
@@ -158,9 +160,11 @@ def after_runs(held: Mapping[Key, Problem], ended: Sequence[Ended]) -> dict[Key,
 
     The failed runs of one backfill are one subject. Where one did not write what it was to, a success proves nothing, for
     runs succeed that stop before a red day: it is closed once everything is written (`as_observed`).
+    A run outside a backfill that only its checks ended opens and closes nothing.
     """
     found = dict(held)
-    for run in sorted(ended, key=lambda run: run.at):
+    told = [run for run in ended if run.backfill is not None or not run.checks_ended]
+    for run in sorted(told, key=lambda run: run.at):
         if run.passed:
             found = {key: problem for key, problem in found.items() if not _covers(run, problem)}
             continue

@@ -7,6 +7,8 @@ import datetime as dt
 from collections.abc import Collection, Sequence
 
 import dagster as dg
+from dagster._core.errors import DagsterAssetCheckFailedError
+from dagster._core.execution.plan.objects import StepFailureData
 from dagster._core.scheduler.instigation import InstigatorState, InstigatorType, TickStatus
 
 from crm_platform.alerts import Ended, Evaluated, Problem
@@ -97,8 +99,14 @@ def ended(instance: dg.DagsterInstance, record: dg.RunRecord) -> Ended | None:
         backfill=backfill,
         steps=tuple(dict.fromkeys(step.step_key for step in steps if step.step_key)),
         lacking=unwritten_by(instance, run.run_id, at) if failed and backfill is not None else (),
+        checks_ended=bool(steps) and all(_by_check(step.get_dagster_event().step_failure_data) for step in steps),
         command=_again(run.job_name, assets, first, last),
     )
+
+
+def _by_check(failure: StepFailureData) -> bool:
+    """Whether a step failed because a check that may stop the run did not pass."""
+    return failure.error is not None and failure.error.cls_name == DagsterAssetCheckFailedError.__name__
 
 
 def _days(run: dg.DagsterRun) -> tuple[str, str]:

@@ -93,7 +93,7 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
                 )
         yield dg.AssetCheckResult(
             passed=result.passed,
-            severity=_summary_severity(declared, result, looked_at),
+            severity=_summary_severity(declared, result),
             description=teller.sentence(result.summary()),
             metadata=teller.metadata(result, [f for f in result.findings if not f.passed])
             | teller.beside(result.facts)
@@ -116,10 +116,12 @@ def _severity(result: CheckResult) -> dg.AssetCheckSeverity:
     return dg.AssetCheckSeverity.ERROR if result.severity == "error" else dg.AssetCheckSeverity.WARN
 
 
-def _summary_severity(declared: Declared, result: CheckResult, looked_at: Sequence[dt.date]) -> dg.AssetCheckSeverity:
-    """A warning while the gate lets good days go on; an error where it stops everything that was asked for."""
-    goes_on = declared.gates and declared.by_day and result.failed_days[:1] != list(looked_at[:1])
-    return dg.AssetCheckSeverity.WARN if goes_on else _severity(result)
+def _summary_severity(declared: Declared, result: CheckResult) -> dg.AssetCheckSeverity:
+    """A warning where the gate holds the red days back: the run goes on, and what follows finds for itself how far it may go.
+
+    An error would end the run in the check, and tell of the same red day a second time, as a failed run.
+    """
+    return dg.AssetCheckSeverity.WARN if declared.gates and declared.by_day else _severity(result)
 
 
 def _keep_gate(lake: Lake, declared: Declared, result: CheckResult, looked_at: Sequence[dt.date]) -> None:

@@ -15,7 +15,7 @@ from crm_platform.contracts import UTC_US, Contract
 from crm_platform.contracts.envelope import PAYLOAD_COLUMNS, PROVENANCE_COLUMNS, SNAPSHOT_COLUMNS, VERSION_COLUMNS
 from crm_platform.features.lineage import Sources
 from crm_platform.history.report import lateness
-from crm_platform.lake import Commit, Lake
+from crm_platform.lake import Commit, Lake, red_partitions
 from crm_platform.quality.result import Markdown
 
 QUIET = {SYSTEM_METADATA_KEY_SOURCE_ASSET_OBSERVATION: True}
@@ -145,7 +145,7 @@ def built(
     """The facts of every day that a build was asked for or rewrote; why it stopped is logged."""
     rewritten = set(report.commit.days) if report.commit is not None else set[dt.date]()
     if report.blocked is not None:
-        context.log.warning("%s stops before %s: that day is red, see the table gate/red", report.table, report.blocked)
+        context.log.warning("%s stops before %s: %s", report.table, report.blocked, _why_red(lake, report.blocked))
     days = [day for day in report.days if day in asked or day in rewritten]
     late = late_by_day(lake, late_in, days)
     return {
@@ -158,6 +158,12 @@ def built(
         }
         for day in days
     }
+
+
+def _why_red(lake: Lake, day: dt.date) -> str:
+    """Which checks hold a day back, and what they found."""
+    found = [f"{red.asset} is red by {red.check} ({red.detail})" for red in red_partitions(lake) if red.day == day]
+    return "; ".join(found) or "its own check will say why"
 
 
 RECORDED = pl.Schema(

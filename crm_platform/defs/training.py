@@ -75,6 +75,10 @@ def _training_set(
         if reached is None:
             context.log.warning("nothing has landed yet: no training set can be built")
             return dg.MaterializeResult(metadata={"dagster/row_count": 0})
+        lacking = [read for read in (timeline, history) if not lake.exists(read)]
+        if lacking:
+            context.log.warning("%s is not built yet, red days may hold it back: no training set", ", ".join(lacking))
+            return dg.MaterializeResult(metadata={"dagster/row_count": 0})
         with explained(lake, read_by(spec)):
             report = build_training_set(lake, manifest, name, watermark=reached, progress=context.log.info)
         facts: dict[str, Any] = {

@@ -10,6 +10,7 @@ from datetime import timedelta
 import polars as pl
 
 from crm_platform.features.gated import Verdict, awaiting, keep_verdict
+from crm_platform.features.shelf import folder_of, stored_in
 from crm_platform.features.training import TrainingSet, stored_set, versions_of
 from crm_platform.lake import Lake
 from crm_platform.quality.label_windows import outcomes_are_history, overlapping
@@ -100,6 +101,8 @@ def judged(
 
     The set that the name stands for is judged as well where it is an older one, last judged by other rules than today's.
 
+    Before the first set is built there is nothing to judge.
+
     Args:
         lake: Where the set stands.
         name: The set.
@@ -110,6 +113,8 @@ def judged(
     Raises:
         TrainingError: There is no such set, or what lies there is not what was built under its id.
     """
+    if id is None and not stored_in(folder_of(lake, name)):
+        return CheckResult(check, f"training/{name}", [Finding(passed=True, what="No set is built yet.")], "")
     older = awaiting(lake, name, check)
     if older is not None:
         _judge(lake, stored_set(lake, name, older), check, limits)

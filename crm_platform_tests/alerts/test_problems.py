@@ -83,6 +83,12 @@ def test_a_failed_materialization_is_closed_by_one_of_more_assets():
     assert after_runs(held, [run(passed=True, minute=1, job="__ASSET_JOB", assets=("a", "b"))]) == {}
 
 
+def test_a_run_that_only_its_checks_ended_opens_and_closes_nothing():
+    assert after_runs({}, [run(passed=False, checks_ended=True)]) == {}
+    held = after_runs({}, [run(passed=False)])
+    assert after_runs(held, [run(passed=False, minute=1, checks_ended=True)]) == held
+
+
 def test_the_failed_runs_of_a_backfill_are_one_subject():
     days = ("2026-03-01", "2026-03-02")
     held = after_runs({}, [run(passed=False, first=day, last=day, backfill="abc") for day in days])

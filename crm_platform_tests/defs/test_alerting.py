@@ -124,6 +124,30 @@ def test_a_failed_run_tells_its_steps_and_days_never_its_error_and_is_closed_by_
     assert checked.tick().startswith("well again: run_failed: job on 2026-03-01...2026-03-07")
 
 
+def test_a_run_that_a_check_of_a_whole_table_ended_is_told_as_that_check_alone(checked):
+    passes = False
+
+    @dg.asset
+    def whole() -> None:
+        pass
+
+    @dg.asset_check(asset=whole, blocking=True)
+    def rule():
+        return dg.AssetCheckResult(passed=passes)
+
+    @dg.asset(deps=[whole])
+    def after() -> None:
+        pass
+
+    job = dg.Definitions(assets=[whole, after], asset_checks=[rule]).resolve_implicit_global_asset_job_def()
+    assert not job.execute_in_process(instance=checked.instance, raise_on_error=False).success
+    assert checked.tick().startswith("check_failed: whole rule, since ")
+    assert subjects(checked.received) == [["whole rule"]]
+    passes = True
+    assert job.execute_in_process(instance=checked.instance).success
+    assert checked.tick().startswith("well again: check_failed: whole rule, open since ")
+
+
 def test_the_failed_runs_of_a_backfill_are_one_group(checked):
     for day in ("2026-03-01", "2026-03-02"):
         checked.run(fail=True, tags={"dagster/partition": day, "dagster/backfill": "abc"})
