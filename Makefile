@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-dep
 export DAGSTER_HOME := $(CURDIR)/data/dagster
 export PYTHONUNBUFFERED := 1
 
-.PHONY: help install demo dev test test-pythons test-kills test-faults bench bench-increments bench-costs check format lock pictures clean
+.PHONY: help install demo dev test test-pythons test-kills test-faults test-browser bench bench-increments bench-costs check format lock pictures clean
 
 help: ## This list.
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -54,6 +54,9 @@ test-kills: install ## The run is killed at twenty random moments instead of fiv
 
 test-faults: install ## Every fault of the matrix, told and mended; writes docs/faults.md (FAULT=… for some).
 	@CRM_PLATFORM_FAULTS=1 $(BIN)/python -m pytest -q -n 0 -m "" $(FAULT:%=-k %) crm_platform_tests/faults
+
+test-browser: install ## A red day under a real dg dev, in headless Chromium (needs chromium and chromium-driver).
+	@$(BIN)/python -m pytest -q -n 0 -m "" crm_platform_tests/defs/test_on_call.py
 
 bench: install ## The time kernel beside its peers, made data; writes docs/performance.md (ROWS=…, ONLY=…, ROUNDS=…).
 	@$(BIN)/python -m crm_platform_tests.benchmarks.measuring $(ROWS:%=--rows %) $(ONLY:%=--only %) $(ROUNDS:%=--rounds %)

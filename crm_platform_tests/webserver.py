@@ -1,10 +1,11 @@
-"""A real `dagster dev` over one folder of settings, asked through GraphQL as the UI asks it."""
+"""A real `dagster dev` or `dg dev` over one folder of settings, asked through GraphQL as the UI asks it."""
 
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import httpx
 
@@ -44,7 +45,6 @@ mutation ($selector: ScheduleSelector!, $at: Float) {
   }
 }
 """
-LOCATION = {"repositoryName": "__repository__", "repositoryLocationName": "crm_platform.definitions"}
 BACKFILLS = "{ partitionBackfillsOrError(limit: 1) { ... on PartitionBackfills { results { id } } } }"
 STATUS = """
 query ($id: String!) {
@@ -60,6 +60,9 @@ ENDED = {"COMPLETED", "COMPLETED_SUCCESS", "COMPLETED_FAILED", "FAILED", "CANCEL
 class Webserver:
     """A real `dagster dev` over one folder of settings."""
 
+    command = (sys.executable, "-m", "dagster", "dev", "-m", "crm_platform.definitions")
+    location = "crm_platform.definitions"
+
     def __init__(self, settings: Settings) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
@@ -68,7 +71,7 @@ class Webserver:
         if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # begun in the background: dagster dev ends by interrupts
             signal.signal(signal.SIGINT, signal.default_int_handler)
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "dagster", "dev", "-m", "crm_platform.definitions", "-p", str(self.port)],
+            [*self.command, "-h", "127.0.0.1", "-p", str(self.port)],
             cwd=settings.folder,
             stdout=self.log,
             stderr=subprocess.STDOUT,
@@ -76,14 +79,14 @@ class Webserver:
 
     def __enter__(self):
         deadline = time.monotonic() + 90
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and self.process.poll() is None:
             try:
                 if self.ask("{ version }"):
                     return self
             except httpx.TransportError:
                 time.sleep(0.5)
         self.__exit__()
-        raise TimeoutError(f"dagster dev did not answer within 90 s; see {self.log.name}")
+        raise TimeoutError(f"{self.command[1:]} did not answer within 90 s; see {self.log.name}")
 
     @property
     def url(self):
@@ -117,14 +120,18 @@ class Webserver:
         """The id of the backfill that was launched last."""
         return self.ask(BACKFILLS)["partitionBackfillsOrError"]["results"][0]["id"]
 
+    def named(self, **name):
+        """A sensor or a schedule of the code location, as GraphQL selects it."""
+        return {"repositoryName": "__repository__", "repositoryLocationName": self.location, **name}
+
     def start_sensor(self, name):
         """Turns a sensor on."""
-        told = self.ask(START_SENSOR, selector=LOCATION | {"sensorName": name})["startSensor"]
+        told = self.ask(START_SENSOR, selector=self.named(sensorName=name))["startSensor"]
         assert told["__typename"] == "Sensor", told
 
     def ticks(self, name):
         """What a sensor's ticks came to, the oldest first."""
-        told = self.ask(TICKS, selector=LOCATION | {"sensorName": name})
+        told = self.ask(TICKS, selector=self.named(sensorName=name))
         return told["sensorOrError"]["sensorState"]["ticks"][::-1]
 
     def runs(self):
@@ -133,7 +140,18 @@ class Webserver:
 
     def tick_of_schedule(self, name, moment):
         """What a schedule would ask for at a moment."""
-        selector = LOCATION | {"scheduleName": name}
-        told = self.ask(SCHEDULE, selector=selector, at=moment.timestamp())["scheduleDryRun"]
+        told = self.ask(SCHEDULE, selector=self.named(scheduleName=name), at=moment.timestamp())["scheduleDryRun"]
         assert told["__typename"] == "DryRunInstigationTick", told
         return told["evaluationResult"]
+
+
+class Project(Webserver):
+    """A real `dg dev` in a project's folder: it finds the package and its declaration there, as for somebody who types it."""
+
+    command = (str(Path(sys.executable).parent / "dg"), "dev")
+    location = "crm_platform"
+
+    def __init__(self, settings: Settings) -> None:
+        for name in ("pyproject.toml", "crm_platform"):
+            (settings.folder / name).symlink_to(Path(__file__).parents[1] / name)
+        super().__init__(settings)

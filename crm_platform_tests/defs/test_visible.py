@@ -101,6 +101,12 @@ def test_the_open_source_ui_still_draws_no_lineage_of_columns_and_lets_markdown_
     assert re.search(r'src:\[\.\.\..{0,80}"data"\]', script)
 
 
+def test_the_open_source_ui_still_executes_no_check_by_days_on_its_own():
+    """Dagster 1.13: once this fails, the runbook need not say why Execute is grey."""
+    script = "".join(file.read_text(encoding="utf-8") for file in CHUNKS.rglob("*.js"))
+    assert "Executing checks on their own for partitioned assets is not yet supported" in script
+
+
 def source_of(entries, column):
     """The first source of a column, as the UI has it."""
     deps = {one["columnName"]: one["columnDeps"] for one in entries["dagster/column_lineage"]["lineage"]}
