@@ -164,7 +164,9 @@ SCHEMAS = pl.Schema(
         "type": pl.String(),
         "nullable": pl.Boolean(),
         "read_from": pl.String(),
+        "is_text": pl.Boolean(),
         "recorded_at": UTC_US,
     }
 )
-"""One column of the schema that an object's exports have from a day on, up to the next day that has lines; `read_from` where it came renamed."""
+"""One column of the schema that an object's exports have from a day on, up to the next day that has lines; `read_from` where it came renamed,
+`is_text` whether its values came as text that reads as its type (null where no file with types had any)."""

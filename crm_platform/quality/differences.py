@@ -14,13 +14,14 @@ from crm_platform.contracts import Contract, Policy
 from crm_platform.quality.fitting import misfit
 from crm_platform.quality.renames import Before, nothing_before, other_name
 
-Kind = Literal["added", "removed", "renamed", "retyped", "emptied", "nullability", "new_category"]
+Kind = Literal["added", "removed", "renamed", "retyped", "as_text", "emptied", "nullability", "new_category"]
 
 CHANGES: Mapping[Kind, str] = {
     "added": "added",
     "removed": "removed",
     "renamed": "renamed",
     "retyped": "retyped",
+    "as_text": "as_text",
     "emptied": "removed",
     "nullability": "nulls",
     "new_category": "categories",

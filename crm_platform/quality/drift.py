@@ -23,6 +23,7 @@ from crm_platform.quality.schemas import (
     changes_between,
     expected,
     fingerprint_of,
+    firsts_of,
     held_against,
     history_of,
     schemas_by_day,
@@ -55,6 +56,7 @@ def landed_drift(lake: Lake, manifest: Manifest, contract: Contract, days: Seque
     table = f"landing/snapshot/{contract.object}"
     wanted, waiting = set(days), waiting_rows(lake, contract, sorted(days))
     schemas = schemas_by_day(lake, contract.object)
+    firsts = firsts_of(schemas)
     rows = {day: rows for day, rows in lake.rows_by_day(table).items() if isinstance(day, date)}
     found = {day: list(drifts) for day, drifts in shown_by_rows(lake, contract, sorted(wanted & rows.keys())).items()}
     for day, count in waiting.group_by("processed_date").len().iter_rows():
@@ -64,7 +66,7 @@ def landed_drift(lake: Lake, manifest: Manifest, contract: Contract, days: Seque
         found.setdefault(day, []).append(drift)
     for day in sorted(wanted & on_file & schemas.keys()):
         told = {(drift.column, drift.kind) for drift in found.setdefault(day, [])}
-        by_schema = shown_by_schema(contract, schemas[day])
+        by_schema = shown_by_schema(contract, schemas[day], day, firsts)
         found[day] += [drift for drift in by_schema if (drift.column, drift.kind) not in told]
     landed = {day: list(map(_past_stopping, drifts)) for day, drifts in found.items()}
     for day in sorted(wanted.intersection(kept_days(lake, contract.object)).difference(landed)):

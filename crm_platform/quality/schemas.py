@@ -1,8 +1,9 @@
 """What an object's exports looked like, day by day: a fingerprint per schema, and lines only where it changes.
 
 A schema is the set of columns as they are read: the contract's type where every value fits it (a file of text has no
-other types), else what was delivered; and whether a value may be missing. Neither the order of columns nor a day on which
-an optional column happens to be full makes another schema. Whether one keeps the contract is decided in `differences`.
+other types), else what was delivered; whether a value may be missing; and whether values came as text in a file that has
+types. Neither the order of columns nor a day on which an optional column happens to be full or empty makes another schema.
+Whether one keeps the contract is decided in `differences`.
 """
 
 import hashlib
@@ -20,7 +21,8 @@ from crm_platform.landing import kept_days
 from crm_platform.quality.fitting import misfit
 
 TABLE = "quality/schemas"
-SHAPE = ("column", "type", "nullable", "read_from")
+SHAPE = ("column", "type", "nullable", "read_from", "is_text")
+MARKS = {"is_text": ", as text", "nullable": ", may be null"}
 EMPTY = pl.DataFrame(schema={name: SCHEMAS[name] for name in SHAPE})
 
 
@@ -35,6 +37,14 @@ class Stretch:
     columns: pl.DataFrame
 
 
+@dataclass(frozen=True)
+class Firsts:
+    """By column, the first day on which an export had it, and the first on which it came typed and not as text."""
+
+    came: Mapping[str, date]
+    typed: Mapping[str, date]
+
+
 def schema_seen(contract: Contract, files: Sequence[pl.DataFrame], read_from: Mapping[str, str]) -> pl.DataFrame:
     """The schema of an export.
 
@@ -44,25 +54,33 @@ def schema_seen(contract: Contract, files: Sequence[pl.DataFrame], read_from: Ma
         read_from: By such a name, the one that was delivered.
 
     Returns:
-        One row per column, by name: column, type, nullable, read_from.
+        One row per column, by name: column, type, nullable, read_from, is_text.
     """
     shown = [file for file in files if file.width]
     names = sorted({name for file in shown for name in file.columns})
     rows = [
-        (name, _type(contract, name, shown), _nullable(contract, name, shown), read_from.get(name)) for name in names
+        (
+            name,
+            _type(contract, name, shown),
+            _nullable(contract, name, shown),
+            read_from.get(name),
+            _is_text(contract, name, shown),
+        )
+        for name in names
     ]
     return pl.DataFrame(rows, schema=EMPTY.schema, orient="row")
 
 
 def expected(contract: Contract) -> pl.DataFrame:
     """The schema that a contract asks for."""
-    rows = [(name, str(dtype), contract.nullable(name), None) for name, dtype in contract.schema.items()]
+    rows = [(name, str(dtype), contract.nullable(name), None, None) for name, dtype in contract.schema.items()]
     return pl.DataFrame(rows, schema=EMPTY.schema, orient="row").sort("column")
 
 
 def fingerprint_of(schema: pl.DataFrame) -> str:
     """Sixteen hex digits that two schemas share if they are equal, whatever the order of columns."""
-    told = json.dumps(schema.select(SHAPE).sort("column").rows(), ensure_ascii=False)
+    known = schema.select(SHAPE).with_columns(pl.col("is_text").fill_null(value=False)).sort("column")
+    told = json.dumps(known.rows(), ensure_ascii=False)
     return hashlib.sha256(told.encode()).hexdigest()[:16]
 
 
@@ -77,6 +95,7 @@ def recorder(
             return
         steps = _steps(lake, contract.object)
         force = _in_force(steps, day)
+        seen = seen if force is None else _as_known(seen, force)
         if force is not None and fingerprint_of(force) == fingerprint_of(seen):
             return
         lines = [(day, seen)]
@@ -114,6 +133,18 @@ def stretches(schemas: Mapping[date, pl.DataFrame]) -> list[Stretch]:
     return found
 
 
+def firsts_of(schemas: Mapping[date, pl.DataFrame]) -> Firsts:
+    """Since when an object's exports have had each column."""
+    came: dict[str, date] = {}
+    typed: dict[str, date] = {}
+    for stretch in stretches(schemas):
+        for name, is_text in stretch.columns.select("column", "is_text").iter_rows():
+            came.setdefault(name, stretch.first_day)
+            if is_text is False:
+                typed.setdefault(name, stretch.first_day)
+    return Firsts(came, typed)
+
+
 def history_of(schemas: Mapping[date, pl.DataFrame]) -> pl.DataFrame:
     """The schemas of an object's exports over time, newest first: from, to, exports, fingerprint, columns, change."""
     told = stretches(schemas)
@@ -131,7 +162,8 @@ def held_against(wanted: pl.DataFrame, seen: pl.DataFrame) -> pl.DataFrame:
     Returns:
         column, expected, actual, verdict: one row per column of either.
     """
-    said = pl.concat_str("type", pl.when("nullable").then(pl.lit(", may be null")).otherwise(pl.lit("")), _origin())
+    marks = [pl.when(mark).then(pl.lit(words)).otherwise(pl.lit("")) for mark, words in MARKS.items()]
+    said = pl.concat_str("type", *marks, _origin())
     sides = [side.select("column", said.alias(name)) for side, name in ((wanted, "expected"), (seen, "actual"))]
     return (
         sides[0]
@@ -190,6 +222,26 @@ def _nullable(contract: Contract, name: str, files: Sequence[pl.DataFrame]) -> b
     if name not in contract.columns or contract.nullable(name):
         return True
     return any(name not in file.columns or file.get_column(name).null_count() > 0 for file in files)
+
+
+def _is_text(contract: Contract, name: str, files: Sequence[pl.DataFrame]) -> bool | None:
+    """Whether values came as text where another type is asked for; None where no file with types has a value.
+
+    A file of nothing but text, such as CSV, has no types.
+    """
+    typed = [file for file in files if any(dtype != pl.String() for dtype in file.dtypes)]
+    columns = [file.get_column(name) for file in typed if name in file.columns]
+    shown = [values.dtype == pl.String() for values in columns if values.null_count() < values.len()]
+    if not shown:
+        return None
+    return name in contract.columns and contract.schema[name] != pl.String() and any(shown)
+
+
+def _as_known(seen: pl.DataFrame, force: pl.DataFrame) -> pl.DataFrame:
+    """The schema seen; where it does not tell whether a column comes as text, that is as it was before."""
+    before = force.select("column", pl.col("is_text").alias("was_text"))
+    told = seen.join(before, on="column", how="left", maintain_order="left")
+    return told.with_columns(pl.coalesce("is_text", "was_text").alias("is_text")).select(SHAPE)
 
 
 def _steps(lake: Lake, object_name: str) -> dict[date, pl.DataFrame]:

@@ -12,6 +12,7 @@ from crm_platform.contracts import QUARANTINE, Contract
 from crm_platform.lake import Lake
 from crm_platform.lake.query import json_fields
 from crm_platform.quality.differences import Drift, Kind, difference, new_category
+from crm_platform.quality.schemas import Firsts
 
 WHOLE: tuple[Kind, ...] = ("added", "removed", "renamed", "emptied")
 """Differences of a whole column for which rows may wait; the rule of such a row is the difference's name."""
@@ -31,6 +32,7 @@ def shown_by_rows(lake: Lake, contract: Contract, days: Sequence[date]) -> dict[
             found[day] = [
                 difference(contract, name, "added", expected="no such column", found="a column")
                 for name in told.unique().sort()
+                if name not in contract.columns  # declared since: what came before stays where it landed
             ]
     for name in [
         name for name in contract.columns if contract.policies.nulls == "warn" and not contract.nullable(name)
@@ -48,15 +50,24 @@ def shown_by_rows(lake: Lake, contract: Contract, days: Sequence[date]) -> dict[
     return found
 
 
-def shown_by_schema(contract: Contract, schema: pl.DataFrame) -> list[Drift]:
-    """What the recorded schema of a landed export has less or otherwise than the contract."""
+def shown_by_schema(contract: Contract, schema: pl.DataFrame, day: date, firsts: Firsts) -> list[Drift]:
+    """What the recorded schema of a day's landed export has less or otherwise than the contract.
+
+    A column that first came later lacks in none of the exports before: the contract has declared it since. One that
+    comes as text differs from the day on which it no longer came typed.
+    """
     types = dict(schema.select("column", "type").iter_rows())
+    texts = set(schema.filter("is_text").get_column("column"))
     found: list[Drift] = []
     for name, dtype in contract.schema.items():
         if name not in types:
+            if firsts.came.get(name, day) > day:
+                continue
             found.append(difference(contract, name, "removed", expected=str(dtype), found="no such column"))
         elif types[name] != str(dtype):
             found.append(difference(contract, name, "retyped", expected=str(dtype), found=types[name]))
+        elif name in texts and firsts.typed.get(name, day) < day:
+            found.append(difference(contract, name, "as_text", expected=str(dtype), found="text that reads as it"))
     for name, other in schema.drop_nulls("read_from").select("column", "read_from").iter_rows():
         found.append(difference(contract, name, "renamed", expected=name, found=f"{other}, and read as it"))
     return found

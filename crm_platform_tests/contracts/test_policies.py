@@ -19,6 +19,7 @@ def test_a_contract_that_says_nothing_warns_of_what_is_new_and_stops_for_what_wo
         added="warn",
         removed="freeze",
         retyped="freeze",
+        as_text="warn",
         renamed="freeze",
         nulls="quarantine",
         categories="quarantine",
@@ -29,6 +30,12 @@ def test_a_contract_that_says_nothing_warns_of_what_is_new_and_stops_for_what_wo
 def test_no_policy_lets_another_type_in_and_the_error_says_why(policy):
     with pytest.raises(ContractError, match="rows that landed before keep their types"):
         Policies(retyped=policy)
+
+
+@pytest.mark.parametrize("policy", ["quarantine", "freeze"])
+def test_text_that_reads_as_the_type_holds_nothing_back(policy):
+    with pytest.raises(ContractError, match=r"The policy for as_text cannot be .* Say one of: evolve, warn"):
+        Policies(as_text=policy)
 
 
 def test_a_word_that_is_no_policy_is_refused_with_those_that_are():

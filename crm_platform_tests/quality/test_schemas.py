@@ -1,10 +1,12 @@
 """What exports looked like is kept: a line only where the schema changes, and the days that had each."""
 
 import datetime as dt
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
+from crm_platform.contracts import Contract, Policies, field
 from crm_platform.lake import Lake
 from crm_platform.landing import DriftError, land_snapshot
 from crm_platform.quality.differences import drift_of
@@ -19,9 +21,18 @@ from crm_platform.quality.schemas import (
     schemas_by_day,
 )
 from crm_platform_tests.landing.test_snapshots import REAL, Exporting, manifest_with_deals
-from crm_platform_tests.quality.test_drift import DEAL, export
+from crm_platform_tests.quality.test_drift import DEAL, Deal, export
 
 MANIFEST = manifest_with_deals()
+
+
+TEXTS = {
+    "amount": pl.lit("1.00"),
+    "modified_at": pl.lit("2026-03-01T12:00:00Z"),
+    "probability": pl.lit("10"),
+    "tags": pl.lit('["x"]'),
+}
+"""The other columns as a file of nothing but text has them."""
 
 
 def day(number: int) -> dt.date:
@@ -56,7 +67,8 @@ def shape(*frames: pl.DataFrame) -> str:
 def test_neither_order_nor_file_format_nor_optional_nulls_make_another_schema():
     usual = shape(export())
     assert shape(export().select(reversed(export().columns))) == usual
-    assert shape(export(amount=["1.00", "2.00"], probability=[None, None])) == usual
+    assert shape(export(probability=[None, None])) == usual
+    assert shape(export().select(pl.col("id", "stage", "owner_id").cast(pl.String), **TEXTS)) == usual
     assert shape(export(), export()) == usual
     assert shape(export().clear()) == usual
 
@@ -68,6 +80,7 @@ def test_neither_order_nor_file_format_nor_optional_nulls_make_another_schema():
         export().drop("tags"),
         export().rename({"tags": "labels"}),
         export(amount=["much", "little"]),
+        export(amount=["1.00", "2.00"]),
         export(owner_id=["mia", None]),
     ],
 )
@@ -83,6 +96,47 @@ def test_equal_exports_write_one_schema_once(lake):
     assert lake.version(TABLE) == 0
     assert lake.rows(TABLE) == 7
     assert list(schemas_by_day(lake, "deal")) == [day(1), day(2), day(3)]
+
+
+def verdicts(lake, contract, *days):
+    result = landed_drift(lake, MANIFEST, contract, list(days))
+    return [(finding.passed, finding.what) for finding in result.findings]
+
+
+def test_a_column_that_becomes_text_is_told_from_its_first_day_on_though_every_value_still_reads_as_its_type(lake):
+    take(lake, 1, export())
+    take(lake, 2, export(probability=[None, None]))
+    take(lake, 3, export(probability=["10", "20"]))
+    take(lake, 4, export(probability=["10", "30"]))
+    take(lake, 5, export())
+    said = "probability as text: expected Int64, found text that reads as it."
+    kept = (True, "The export keeps the contract.")
+    assert verdicts(lake, DEAL, *map(day, range(1, 6))) == [kept, kept, (False, said), (False, said), kept]
+    assert history_of(schemas_by_day(lake, "deal")).get_column("change").to_list() == [
+        "probability: Int64, as text, may be null → Int64, may be null",
+        "probability: Int64, may be null → Int64, as text, may be null",
+        "first seen",
+    ]
+    silent = replace(DEAL, policies=Policies(as_text="evolve"))
+    assert verdicts(lake, silent, day(3)) == [(True, said)]
+
+
+def test_a_column_that_has_always_come_as_text_is_nothing_new(lake):
+    take(lake, 1, export(amount=["1.00", "2.00"]))
+    take(lake, 2, export(amount=["1.00", "3.00"]))
+    assert [passed for passed, _ in verdicts(lake, DEAL, day(1), day(2))] == [True, True]
+
+
+class Regional(Deal):
+    region: str = field("Where it is sold.", nullable=True)
+
+
+def test_a_column_that_came_is_well_on_all_days_once_the_contract_declares_it(lake):
+    take(lake, 1, export())
+    take(lake, 2, export(region=["AT", "DE"]))
+    assert [passed for passed, _ in verdicts(lake, DEAL, day(1), day(2))] == [True, False]
+    declared = Contract("here", "deal", Regional)
+    assert [passed for passed, _ in verdicts(lake, declared, day(1), day(2))] == [True, True]
 
 
 def test_a_history_of_three_schemas_shows_which_days_had_which_and_what_changed(lake):
