@@ -351,6 +351,43 @@ def release(name: str, by: str, config: Path | None) -> None:
     console.print(release_rows(config, name, by))
 
 
+@quarantine.command("discard")
+@click.argument("name", metavar="OBJECT")
+@click.option("--rule", required=True, help="The rule by which they wait, as `quarantine list` shows it.")
+@click.option("--why", required=True, help="The reason; stands in the audit log.")
+@BY
+@CONFIG
+def discard(name: str, rule: str, why: str, by: str, config: Path | None) -> None:
+    """Give up the rows of OBJECT that wait by a rule, because no contract will ever take them.
+
+    They stay in the table, resolved. What they said comes with the next change of the row, or the next snapshot. For example:
+
+        crm-platform quarantine discard activity --rule "naive_timestamp: occurred_at" --why "mended in the CRM"
+    """
+    from crm_platform.defs.decisions import discard_rows
+
+    console.print(discard_rows(config, name, rule, why, by), markup=False)
+
+
+@main.group()
+def feed() -> None:
+    """Decide about changes that the CRM's feed has lost."""
+
+
+@feed.command("skip")
+@BY
+@CONFIG
+def skip_gap(by: str, config: Path | None) -> None:
+    """Go on behind the range that the feed has lost, for landing to resume; audited, and nothing where nothing is lost.
+
+    A feed loses changes when a reader was away for longer than it keeps them, or when it says so itself. Then materialize
+    landing/changes/* and landing/snapshot/*: history is repaired from the snapshots, and `reconciliation` counts the loss.
+    """
+    from crm_platform.defs.decisions import skip_lost
+
+    console.print(skip_lost(config, by), markup=False)
+
+
 @main.group()
 def alerts() -> None:
     """Look at what is wrong, and hear nothing of it for a while."""

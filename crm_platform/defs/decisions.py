@@ -11,7 +11,14 @@ from crm_platform.defs.settings import SettingsError, load_settings
 from crm_platform.features.gated import Override, training_set
 from crm_platform.features.shelf import PARQUET
 from crm_platform.lake import Lake, audit
-from crm_platform.landing import release_quarantined, restore, skip_snapshot
+from crm_platform.landing import (
+    discard_quarantined,
+    lost_range,
+    release_quarantined,
+    restore,
+    skip_range,
+    skip_snapshot,
+)
 
 LANDED = ("landing/changes", "landing/snapshot", "quarantine")
 
@@ -81,6 +88,35 @@ def release_rows(config: Path | None, object_name: str, by: str) -> str:
     report = release_quarantined(lake, platform.manifest, platform.contracts, object_name, released_by=by)
     told = f"{report.released} rows of {object_name} released, {report.refused} still break their contract."
     return told + (f" Now run: crm-platform rebuild --from {report.days[0]}" if report.days else "")
+
+
+def discard_rows(config: Path | None, object_name: str, rule: str, why: str, by: str) -> str:
+    """Gives up the rows of an object that wait by a rule; says how many."""
+    platform = Platform.from_settings(load_settings(config))
+    platform.manifest.spec(object_name)
+    rows = discard_quarantined(platform.lake(), object_name, rule, discarded_by=by, why=why)
+    if not rows:
+        return f"No row of {object_name} waits by “{rule}”. `crm-platform quarantine list` shows the rules."
+    return (
+        f"{rows} rows of {object_name} discarded. Now run: crm-platform check landing/changes/{object_name} quarantine"
+    )
+
+
+def skip_lost(config: Path | None, by: str) -> str:
+    """Has landing go on behind what the feed lost, if it lost anything; says which stretch that is."""
+    platform = Platform.from_settings(load_settings(config))
+    lake = platform.lake()
+    with platform.connected() as source:
+        lost = lost_range(lake, source)
+    if lost is None:
+        return "The feed holds what comes next: nothing is lost, and nothing was skipped."
+    skip_range(lake, lost)
+    detail = {"from_offset": lost.from_offset, "to_offset": lost.to_offset}
+    audit(lake, actor=by, action="feed.skip", subject="landing/ranges", detail=detail)
+    return (
+        f"The feed goes on after offset {lost.to_offset}; what came after {lost.from_offset or 'its start'} is lost to it. "
+        "Now materialize landing/changes/*, landing/snapshot/* and what follows from them: the snapshots repair history."
+    )
 
 
 def _waiting(lake: Lake, object_name: str) -> pl.DataFrame:

@@ -10,8 +10,9 @@ from crm_platform.landing.feed import LandingReport, land_changes
 from crm_platform.landing.gaps import Gap, gaps_in
 from crm_platform.landing.lost import explained, refuse_lost
 from crm_platform.landing.quarantine import Arrival
-from crm_platform.landing.release import ReleaseReport, release_quarantined
+from crm_platform.landing.release import ReleaseReport, discard_quarantined, release_quarantined
 from crm_platform.landing.rows import Landed, landed_rows
+from crm_platform.landing.skipping import LostRange, lost_range, skip_range
 from crm_platform.landing.snapshots import SnapshotReport, kept_days, land_snapshot, skip_snapshot
 from crm_platform.landing.watermark import Batch, batches, closed_days, covered_days, landed_offset, watermark
 
@@ -24,6 +25,7 @@ __all__ = [
     "Landed",
     "LandingLostError",
     "LandingReport",
+    "LostRange",
     "ReleaseReport",
     "RestoreReport",
     "SnapshotRefusedError",
@@ -31,6 +33,7 @@ __all__ = [
     "batches",
     "closed_days",
     "covered_days",
+    "discard_quarantined",
     "explained",
     "gaps_in",
     "kept_days",
@@ -39,9 +42,11 @@ __all__ = [
     "landed_facts",
     "landed_offset",
     "landed_rows",
+    "lost_range",
     "refuse_lost",
     "release_quarantined",
     "restore",
+    "skip_range",
     "skip_snapshot",
     "watermark",
 ]

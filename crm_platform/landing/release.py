@@ -1,4 +1,4 @@
-"""Letting quarantined rows out again once their contract takes them: they land with the times they came with.
+"""Quarantined rows let out again once their contract takes them, with the times they came with; or given up for good.
 
 Here is the order of commits and what is marked. Whether a row keeps its contract is decided in `rows`; rebuilding the
 history of the days touched is the caller's.
@@ -82,6 +82,43 @@ def release_quarantined(
     detail = {"rows": good.height, "batch": batch_id, "first_day": touched[0].isoformat()}
     audit(lake, actor=released_by, action="quarantine.release", subject=table, detail=detail, at=moment)
     return ReleaseReport(good.height, waiting.height - good.height, touched)
+
+
+def discard_quarantined(
+    lake: Lake,
+    object_name: str,
+    rule: str,
+    *,
+    discarded_by: str,
+    why: str,
+    at: Callable[[], datetime] | None = None,
+) -> int:
+    """Gives up the rows of an object that wait by a rule: nothing lands, and they stay in the table as resolved.
+
+    For rows that no contract will ever take, such as times without a zone: what they said comes with the row's next
+    change, or with the next snapshot, which repairs history.
+
+    Args:
+        lake: Where they lie.
+        object_name: The object.
+        rule: The whole rule, as `quarantine/<object>` has it.
+        discarded_by: Who decided so; stands in `resolved_by` and in the audit log.
+        why: The reason; stands in the audit log.
+        at: The moment by the real clock; None for the system's.
+
+    Returns:
+        How many rows were given up.
+    """
+    table = f"quarantine/{object_name}"
+    asked = pl.col("resolved_by").is_null() & (pl.col("rule") == rule)
+    waiting = lake.scan(table, schema=QUARANTINED).filter(asked).select("processed_date").collect().to_series()
+    if waiting.is_empty():
+        return 0
+    given_up = pl.when(asked).then(pl.lit(f"discarded by {discarded_by}")).otherwise("resolved_by")
+    lake.revise(table, lambda held: held.with_columns(given_up.alias("resolved_by")), days=waiting.unique().to_list())
+    detail = {"rows": len(waiting), "rule": rule, "why": why}
+    audit(lake, actor=discarded_by, action="quarantine.discard", subject=table, detail=detail, at=(at or _real)())
+    return len(waiting)
 
 
 def _batch_id(waiting: pl.DataFrame) -> str:

@@ -13,7 +13,8 @@ from crm_platform.quality.rules import history_rules, holds
 
 QUARANTINE_REMEDY = (
     "Look at the rule and the payload in quarantine/OBJECT. If the contract is wrong, change it and say "
-    "`crm-platform quarantine release OBJECT`; if the CRM is, mend it there: the next snapshot repairs history."
+    "`crm-platform quarantine release OBJECT`; if the CRM is, mend it there: the next snapshot repairs history, and "
+    "`crm-platform quarantine discard OBJECT` gives up the rows that no contract can take."
 )
 HISTORY_REMEDY = (
     "Rebuild the day: `crm-platform rebuild --from DAY --to DAY`. If it stays, the contract has changed since."

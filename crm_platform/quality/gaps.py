@@ -11,8 +11,8 @@ from crm_platform.landing import batches, covered_days, gaps_in, watermark
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
 
 OFFSETS_REMEDY = (
-    "The feed no longer holds the stretch, or a batch was lost: export every object once more (materialize "
-    "landing/snapshot/* for today), which repairs history, then land on from the next offset."
+    "The feed no longer holds the stretch, or a batch was lost: `crm-platform feed skip` goes on behind what the feed has lost; "
+    "then export every object once more (materialize landing/snapshot/* for today), which repairs history."
 )
 OPEN_REMEDY = "A run was cut off in the middle of a batch: materialize landing/changes again, which repeats it."
 DAYS_REMEDY = "Build what is missing: `crm-platform rebuild --from DAY`. An earlier red day holds it back, rightly."

@@ -198,7 +198,8 @@ class GapError(PermanentError):
         first = "its first event" if after is None else f"offset {_bare(after)}"
         return cls(
             f"{source} no longer holds the changes after {first} and before offset {_bare(earliest)}: "
-            "they are past its retention. Take a snapshot of every object to heal the gap, then resume the feed there.",
+            "they are past its retention. Take a snapshot of every object to heal the gap, then resume the feed there: "
+            "`crm-platform feed skip`, and materialize landing/changes/* and landing/snapshot/*.",
             after=after,
             resume=_before(earliest),
         )
@@ -220,7 +221,8 @@ class GapError(PermanentError):
         first = "its start" if after is None else f"offset {_bare(after)}"
         return cls(
             f"{source} lost changes between {first} and offset {_bare(offset)} and does not say of which records. "
-            "Take a snapshot of every object to heal the gap, then resume the feed after it.",
+            "Take a snapshot of every object to heal the gap, then resume the feed after it: `crm-platform feed skip`, and "
+            "materialize landing/changes/* and landing/snapshot/*.",
             after=after,
             resume=offset,
         )

@@ -10,7 +10,7 @@ from crm_platform.contracts import Contract
 from crm_platform.contracts import bottlecrm as declared
 from crm_platform.contracts import sandbox as sandbox_declared
 from crm_platform.lake import Lake, audit_log
-from crm_platform.landing import land_changes, land_snapshot, release_quarantined
+from crm_platform.landing import discard_quarantined, land_changes, land_snapshot, release_quarantined
 from crm_platform.sources import FeedBatch, Head
 from crm_platform_tests.landing.conftest import REAL
 
@@ -117,6 +117,21 @@ def test_a_release_that_is_cut_off_lands_its_rows_once(lake, spoiled):
     done = release_quarantined(lake, manifest, contracts, "account", released_by="ana")
     assert done.released == report.refused["account"]
     assert lake.rows("landing/changes/account") == report.rows["account"] + report.refused["account"]
+
+
+def test_rows_that_no_contract_will_take_are_given_up_by_their_rule_and_stay_in_the_table(lake, spoiled):
+    _, _, _, report = spoiled
+    (rule,) = lake.scan("quarantine/account").select("rule").unique().collect().to_series()
+    landed = lake.version("landing/changes/account")
+    told = {"discarded_by": "ana", "why": "mended in the CRM"}
+    assert discard_quarantined(lake, "account", "another rule", **told) == 0
+    assert discard_quarantined(lake, "account", rule, **told) == report.refused["account"]
+    assert lake.scan("quarantine/account").select("resolved_by").unique().collect().rows() == [("discarded by ana",)]
+    assert lake.rows("quarantine/account") == report.refused["account"]
+    assert lake.version("landing/changes/account") == landed
+    assert discard_quarantined(lake, "account", rule, **told) == 0
+    (line,) = audit_log(lake).select("actor", "action", "subject").rows()
+    assert line == ("ana", "quarantine.discard", "quarantine/account")
 
 
 def test_only_the_asked_days_are_released(lake, spoiled):
