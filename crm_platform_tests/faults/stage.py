@@ -4,6 +4,7 @@ What is done to it stands in `injections` and `remedies`, what must come of it i
 """
 
 import datetime as dt
+import re
 import time
 from collections import defaultdict
 from collections.abc import Iterator
@@ -13,16 +14,22 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+import polars as pl
 from click.testing import CliRunner
 
-from crm_platform.alerts import load_book
+from crm_platform import sources
+from crm_platform.alerts import load_book, muted, mutes
 from crm_platform.cli import main
 from crm_platform.defs.alerting import tick
 from crm_platform.defs.assembly import build_defs
+from crm_platform.defs.days import range_tags
 from crm_platform.defs.jobs import EVERYTHING
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.sandboxed import dagster_home
 from crm_platform.defs.settings import Settings, load_settings
+from crm_platform.features import training_set
+from crm_platform.features.gated import GateError
+from crm_platform.features.shelf import NEWEST, folder_of, pointed_at
 from crm_platform.lake import Lake, red_partitions
 from crm_platform_tests.pipeline import FIRST, contents, run_days, sandbox_at, settings_in
 
@@ -30,6 +37,10 @@ OF_AN_ID = 36
 """Letters of a run's id, which differs each time."""
 ROOMS = ("landing/changes", "landing/snapshot", "history/", "current/", "features/")
 """What must be as if nothing had been; the gate, the books, the quarantine and the schemas rightly remember."""
+TRAINING = "lead_conversion"
+MENDED = ("repair", "inferred_delete")
+"""What versions are that no change told of, only a snapshot."""
+SILENT = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
 @dataclass
@@ -77,10 +88,23 @@ class Stage:
         path.write_text(told + more, encoding="utf-8")
         dagster_home(self.settings)
 
+    def manifest(self, contracts: str = "", **changed: str) -> str:
+        """A manifest of the sandbox by other contracts, or with other words; where it lies."""
+        shipped = Path(sources.__file__).parent / "manifests" / "sandbox.yaml"
+        told = shipped.read_text(encoding="utf-8")
+        if contracts:
+            told = told.replace("crm_platform.contracts.sandbox", f"crm_platform_tests.faults.contracts.{contracts}")
+        for name, value in changed.items():
+            told, count = re.subn(rf"(\b{name}: ).*", rf"\g<1>{value}", told)
+            assert count, f"the manifest has no {name}"
+        ours = self.folder / f"manifest{contracts}.yaml"
+        ours.write_text(told, encoding="utf-8")
+        return str(ours)
+
     @contextmanager
-    def crm(self, *, source: str = "sandbox", head: dt.datetime | None = None, **faults: Any) -> Iterator[None]:
-        """The CRM, with some faults."""
-        told: dict[str, Any] = {"faults": faults} | ({} if head is None else {"head": head})
+    def crm(self, *, source: str = "sandbox", like: dict[str, Any] | None = None, **faults: Any) -> Iterator[None]:
+        """The CRM, with some faults; `like` says what else the sandbox is: its head, its retention."""
+        told: dict[str, Any] = {"faults": faults, **(like or {})}
         with sandbox_at(self.logs, days=self.days, accounts=self.accounts, **told) as self.base_url:
             self.configure(source=source)
             if load_book(self.lake).read_to is None:
@@ -94,6 +118,18 @@ class Stage:
     def run(self, first: dt.date = FIRST, last: dt.date | None = None, *, job: str = EVERYTHING) -> bool:
         """One run over some days; whether it succeeded."""
         return run_days(self.settings, first, last or self.last, job=job)
+
+    def land(self, first: dt.date, last: dt.date) -> None:
+        """Lands some days, and builds nothing from them."""
+        dagster_home(self.settings)
+        defs = build_defs(self.settings)
+        landing = dg.AssetSelection.groups("landing").resolve(defs.resolve_asset_graph())
+        job = defs.resolve_implicit_global_asset_job_def().get_subset(asset_selection=landing)
+        with dg.DagsterInstance.get() as instance:
+            done = job.execute_in_process(
+                instance=instance, tags=range_tags(first, last), run_config=SILENT, raise_on_error=False
+            )
+        assert done.success
 
     def command(self, *words: str) -> tuple[int, str]:
         """What a command of ours answers."""
@@ -110,15 +146,17 @@ class Stage:
             return tick(context, Platform.from_settings(self.settings), self.settings.alerts, **told)
 
     def told(self) -> list[str]:
-        """What is open by the alerts: kind, subject, first place, and how many more places."""
+        """What is open by the alerts and not muted: kind, subject, first place, and how many more places."""
         found: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for problem in load_book(self.lake).problems:
+        book, now = load_book(self.lake), dt.datetime.now(dt.UTC)
+        hidden = muted(book.open, mutes(self.lake, now))
+        for problem in [one for one in book.problems if one.key not in hidden]:
             subject = " ".join(word for word in problem.subject.split() if len(word) != OF_AN_ID)
             found[problem.kind, subject].append(problem.place)
         return [_told(*key, sorted(places)) for key, places in sorted(found.items())]
 
     def waiting(self) -> list[str]:
-        """The tables that lack days, by the first day they lack."""
+        """The tables that lack days, by the first day they lack; and whether the newest training set is refused."""
         graph = build_defs(self.settings).resolve_asset_graph()
         every = [(FIRST + dt.timedelta(days=n)).isoformat() for n in range(self.days)]
         lacking: dict[str, list[str]] = defaultdict(list)
@@ -131,7 +169,27 @@ class Stage:
                 missing = [day for day in every if day not in built]
                 if missing:
                     lacking[missing[0]].append(name)
-        return [f"{day}: {', '.join(names)}" for day, names in sorted(lacking.items())]
+        told = [f"{day}: {', '.join(names)}" for day, names in sorted(lacking.items())]
+        return told + (["the newest training set is refused"] if self.is_training_refused() else [])
+
+    def is_training_refused(self) -> bool:
+        """Whether the newest training set, if there is one, is refused to whoever asks for it."""
+        newest = pointed_at(folder_of(self.lake, TRAINING), NEWEST)
+        if newest is None:
+            return False
+        try:
+            training_set(self.lake, TRAINING, newest)
+        except GateError:
+            return True
+        return False
+
+    def repaired(self) -> int:
+        """How many versions history holds that no change told of, only a snapshot."""
+        tables = [table for table in self.lake.tables() if table.startswith("history/") and table != "history/merges"]
+        return sum(
+            self.lake.scan(table).filter(pl.col("operation").is_in(MENDED)).select(pl.len()).collect().item()
+            for table in tables
+        )
 
     def red(self) -> list[str]:
         """The red partitions, as table, day and check."""
