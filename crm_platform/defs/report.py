@@ -161,8 +161,10 @@ def built(
 
 
 def _why_red(lake: Lake, day: dt.date) -> str:
-    """Which checks hold a day back, and what they found."""
-    found = [f"{red.asset} is red by {red.check} ({red.detail})" for red in red_partitions(lake) if red.day == day]
+    """Which checks hold a day back, its own or else those of the last red day before it, and what they found."""
+    reds = [red for red in red_partitions(lake) if red.day <= day]
+    last = max((red.day for red in reds), default=day)
+    found = [f"{red.asset} of {last} is red by {red.check} ({red.detail})" for red in reds if red.day == last]
     return "; ".join(found) or "its own check will say why"
 
 

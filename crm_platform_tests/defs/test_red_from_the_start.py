@@ -62,7 +62,7 @@ def test_the_run_succeeds_and_writes_nothing_that_waits_for_the_red_day(ran):
 def test_its_log_says_which_day_is_red_and_why(ran):
     *_, lines, _ = ran
     for table in ("history/owner", "history/merges", "features/account"):
-        said = f"{table} stops before 2026-03-01: landing/snapshot/owner is red by schema_drift (region"
+        said = f"{table} stops before 2026-03-01: landing/snapshot/owner of 2026-03-01 is red by schema_drift (region"
         assert [line for line in lines if line.startswith(said)], table
 
 
