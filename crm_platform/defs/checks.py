@@ -65,6 +65,7 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
         looked_at = before_red(lake, covered_days(asked, reached), declared.waits_for)
         with explained(lake, [declared.table, *declared.waits_for]):
             result = declared.ask(platform, lake, looked_at)
+        looked_at = [day for day in looked_at if day not in result.waiting]
         if declared.gates and declared.by_day:
             _keep_gate(lake, declared, result, looked_at)
         teller = Teller(

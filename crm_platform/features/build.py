@@ -111,7 +111,8 @@ def build_features(
     written = [*inputs.days_before(open_days[0]), *open_days] if open_days[0] == first_day else open_days
     since, until = midnight(written[0]), min(midnight(open_days[-1] + ONE_DAY), watermark + JUST_AFTER)
     is_first = not inputs.days_before(written[0])
-    claimed = None if is_first else _claimed(lake, inputs)
+    so_far = _claimed(lake, inputs)
+    claimed = None if is_first else so_far
     holds = EVER if claimed is None else claimed[1]
     _refuse_unbuilt(lake, inputs, written[0], holds)
     closing = closing_rows(lake, table, since) if holds >= since else None
@@ -127,7 +128,7 @@ def build_features(
     claim = next_claim(now, claimed, since, from_the_first=is_first)
     commit = lake.replace(table, stored, days=written, metadata=told | (claim.said() if claim else {}))
     if commit is None and claim is not None:
-        claim_anew(lake, table, claim)
+        claim_anew(lake, table, claim, is_doubted=so_far is not None and so_far[1] < so_far[0].until)
     inputs.prepare(open_days[-1])
     tell(f"{table}: {stored.height} steps, {'committed' if commit else 'unchanged'}")
     counted = dict(stored.group_by("known_date").len().iter_rows())

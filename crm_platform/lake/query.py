@@ -31,13 +31,16 @@ def _engine() -> duckdb.DuckDBPyConnection:
     return duckdb.connect(":memory:")
 
 
-def query(sql: str, *, lake: Lake | None = None, **tables: str | pl.DataFrame) -> pl.DataFrame:
+def query(
+    sql: str, *, lake: Lake | None = None, version: int | None = None, **tables: str | pl.DataFrame
+) -> pl.DataFrame:
     """The answer to a SQL query over tables and frames.
 
     Args:
         sql: Names its inputs as the keywords do.
         lake: Where the tables lie that are given by name.
-        tables: Each a frame, or the name of a table of the lake, read from its newest version's files.
+        version: Of the one table that is given by name; None for the newest of every one.
+        tables: Each a frame, or the name of a table of the lake, read from its version's files.
 
     Raises:
         TableMissingError: A named table does not exist.
@@ -47,7 +50,7 @@ def query(sql: str, *, lake: Lake | None = None, **tables: str | pl.DataFrame) -
             if isinstance(given, pl.DataFrame):
                 session.register(name, given.to_arrow(compat_level=pl.CompatLevel.oldest()))
             elif lake is not None:
-                _view(session, name, lake, given)
+                _view(session, name, lake, given, version)
         return pl.DataFrame(session.sql(sql).to_arrow_table())
 
 
@@ -97,8 +100,8 @@ FROM fields
 """
 
 
-def _view(session: duckdb.DuckDBPyConnection, name: str, lake: Lake, table: str) -> None:
-    opened = lake.open(table)
+def _view(session: duckdb.DuckDBPyConnection, name: str, lake: Lake, table: str, version: int | None) -> None:
+    opened = lake.open(table, version)
     if opened is None:
         raise TableMissingError.nothing_at(table, lake.uri(table))
     if "://" in lake.root or not opened.file_uris():

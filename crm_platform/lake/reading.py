@@ -127,9 +127,9 @@ class Tables:
             return {}
         return dict(actions.group_by(name).agg(pl.col("num_records").sum()).sort(name).iter_rows())
 
-    def rows(self, table: str) -> int:
-        """How many rows the table holds; read from the log."""
-        opened = self.look(table)
+    def rows(self, table: str, version: int | None = None) -> int:
+        """How many rows the table holds, in its newest version or an older one; read from the log."""
+        opened = self.look(table, version)
         return 0 if opened is None else int(opened.count())
 
     def scan(

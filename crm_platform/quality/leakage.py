@@ -16,6 +16,7 @@ from crm_platform.landing import watermark
 from crm_platform.quality.portions import portions, touching
 from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
 from crm_platform.quality.second_opinion import judged, second_opinion
+from crm_platform.quality.settled import settled
 from crm_platform.quality.truncation import REMEDY as TRUNCATION_REMEDY
 from crm_platform.quality.truncation import Differences, Inputs, differences, one_per_day
 
@@ -53,19 +54,25 @@ def truncated(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView, d
         A finding under the day of each cut, or one under each day whose steps knew better.
     """
     table = f"features/{bound.name}"
-    cuts = _cuts(lake, days)
-    if not cuts or not lake.exists(table):
+    if not lake.exists(table):
         return CheckResult("leakage_truncation", table, [], TRUNCATION_REMEDY)
+    beside = settled(lake, contracts, bound)
+    looked_at = beside.judged(days)
+    waiting = frozenset(days).difference(looked_at)
+    cuts = sorted({min(cut, beside.until - JUST_BEFORE) for cut in _cuts(lake, looked_at)})
+    if not cuts:
+        return CheckResult("leakage_truncation", table, [], TRUNCATION_REMEDY, waiting=waiting)
     since, last = datetime.combine(min(days), time(), UTC), max(cuts)
-    stored = lake.scan(table).filter(pl.col("known_date").is_between(since.date().replace(day=1), last.date()))
-    everything = inputs_of(lake, contracts, bound)
+    steps = lake.scan(table, version=beside.version)
+    stored = steps.filter(pl.col("known_date").is_between(since.date().replace(day=1), last.date()))
+    everything = inputs_of(lake, contracts, bound, beside.inputs)
     inputs, inside = touching(everything, _touched(everything, stored, since, last))
     findings: list[Finding] = []
     for cut in cuts:
         found = Differences()
         found.add(*differences(inputs, stored, cut, since=since, inside=inside("entity_id")))
         findings += found.findings(cut)
-    return CheckResult("leakage_truncation", table, one_per_day(findings), TRUNCATION_REMEDY)
+    return CheckResult("leakage_truncation", table, one_per_day(findings), TRUNCATION_REMEDY, waiting=waiting)
 
 
 def whole_past(
@@ -91,18 +98,27 @@ def whole_past(
     table = f"features/{bound.name}"
     reached = watermark(lake)
     months = [datetime.combine(day, time(), UTC) for day in sorted(days)[1:] if day.day == 1]
-    cuts = [cut for cut in months if reached is not None and cut < reached]
-    if not cuts or not lake.exists(table):
+    covered = [cut for cut in months if reached is not None and cut < reached]
+    if not covered or not lake.exists(table):
         return CheckResult("leakage_whole_past", table, [], TRUNCATION_REMEDY)
+    beside = settled(lake, contracts, bound)
+    cuts = [cut for cut in covered if cut < beside.until]
+    cut_short = len(cuts) < len(covered)
+    waiting = frozenset(day for day in days if cut_short and (not cuts or day > cuts[-1].date()))
+    if not cuts:
+        return CheckResult("leakage_whole_past", table, [], TRUNCATION_REMEDY, waiting=waiting)
     tables = [table, f"history/{bound.entity}", *([f"history/{bound.activity}"] if bound.activity else [])]
     count = max(1, -(-sum(lake.rows(read) for read in tables if lake.exists(read)) // at_once))
     found = {cut: Differences() for cut in cuts}
-    for inputs, inside in portions(inputs_of(lake, contracts, bound), count):
+    for inputs, inside in portions(inputs_of(lake, contracts, bound, beside.inputs), count):
         for cut, differing_at in found.items():
-            stored = lake.scan(table).filter(pl.col("known_date") <= cut.date())
+            stored = lake.scan(table, version=beside.version).filter(pl.col("known_date") <= cut.date())
             differing_at.add(*differences(inputs, stored, cut, inside=inside("entity_id")))
     findings = [finding for cut, differing_at in found.items() for finding in differing_at.findings(cut)]
-    return CheckResult("leakage_whole_past", table, one_per_day(findings), TRUNCATION_REMEDY, facts={"portions": count})
+    told: dict[str, object] = {"portions": count}
+    return CheckResult(
+        "leakage_whole_past", table, one_per_day(findings), TRUNCATION_REMEDY, facts=told, waiting=waiting
+    )
 
 
 def recomputed(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView, days: Sequence[date]) -> CheckResult:
@@ -120,18 +136,21 @@ def recomputed(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView, 
     table = f"features/{bound.name}"
     if not days or not lake.exists(table):
         return CheckResult("leakage_recomputed", table, [], REMEDY)
-    stored = lake.scan(table)
+    beside = settled(lake, contracts, bound)
+    looked_at = beside.judged(days)
+    waiting = frozenset(days).difference(looked_at)
+    stored = lake.scan(table, version=beside.version).filter(pl.col("known_at") < pl.lit(beside.until, UTC_US))
+    mine = stored.filter(pl.col("known_date").is_in(looked_at))
     red = [one.day for one in red_partitions(lake) if (one.asset, one.check) == (table, "leakage_recomputed")]
-    asked = _questions(stored.filter(pl.col("known_date").is_in(list(days))), red)
+    asked = _questions(mine, red)
     if asked.is_empty():
-        return CheckResult("leakage_recomputed", table, [], REMEDY)
-    inputs = inputs_of(lake, contracts, bound)
-    opinion = opinion_of(inputs, asked)
+        return CheckResult("leakage_recomputed", table, [], REMEDY, waiting=waiting)
+    opinion = opinion_of(inputs_of(lake, contracts, bound, beside.inputs), asked)
     wrong = differing(opinion, stored, judged(bound.view))
-    with_steps = stored.filter(pl.col("known_date").is_in(list(days))).select(pl.col("known_date").unique()).collect()
     findings = _by_day(asked, wrong)
-    unasked = set(with_steps.get_column("known_date")) - {finding.day for finding in findings}
-    return CheckResult("leakage_recomputed", table, findings, REMEDY, unjudged=frozenset(unasked))
+    with_steps = mine.select(pl.col("known_date").unique()).collect().get_column("known_date")
+    unjudged = frozenset(set(with_steps) - {finding.day for finding in findings})
+    return CheckResult("leakage_recomputed", table, findings, REMEDY, unjudged=unjudged, waiting=waiting)
 
 
 def opinion_of(inputs: Inputs, asked: pl.DataFrame) -> pl.DataFrame:
@@ -145,16 +164,22 @@ def opinion_of(inputs: Inputs, asked: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def inputs_of(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView) -> Inputs:
-    """The history that a view reads: just the columns it needs."""
+def inputs_of(
+    lake: Lake, contracts: Mapping[str, Contract], bound: BoundView, versions: Mapping[str, int | None]
+) -> Inputs:
+    """The history that a view reads, each table at one version, or empty: just the columns it needs."""
+
+    def at(table: str, schema: pl.Schema) -> pl.LazyFrame:
+        version = versions[table]
+        return pl.LazyFrame(schema=schema) if version is None else lake.scan(table, schema=schema, version=version)
 
     def history(name: str) -> pl.LazyFrame:
         read = [column for sources in bound.lineage.values() for of, column in sources if of == name]
         keys = [bound.view.key, bound.view.time] if name == bound.activity else []
         columns = list(dict.fromkeys([*VERSION, *(key for key in keys if key), *read]))
-        return lake.scan(f"history/{name}", schema=contracts[name].history_schema).select(columns)
+        return at(f"history/{name}", contracts[name].history_schema).select(columns)
 
-    merges = lake.scan("history/merges", schema=MERGES).filter(pl.col("object") == bound.entity)
+    merges = at("history/merges", MERGES).filter(pl.col("object") == bound.entity)
     return Inputs(
         bound.view,
         activities=None if bound.activity is None else history(bound.activity),

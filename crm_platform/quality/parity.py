@@ -14,6 +14,8 @@ REMEDY = (
 def parity(lake: Lake, table: str) -> CheckResult:
     """Whether Polars and DuckDB count the same rows in all of a table, and read the same in its newest day.
 
+    Both read one version, whatever is written meanwhile.
+
     Args:
         lake: Where the table lies.
         table: The table; one that is not there yet passes.
@@ -25,15 +27,18 @@ def parity(lake: Lake, table: str) -> CheckResult:
         return CheckResult(
             "parity", table, [_of_lost(lake, table, lost)], REMEDY.replace("DAY", str(lost[0].part or "DAY"))
         )
-    partition = layout_of(table).partition
-    newest = max(lake.days(table), default=None) if partition else None
-    rows = lake.scan(table) if newest is None else lake.scan(table, days=[newest])
+    version, partition = lake.version(table), layout_of(table).partition
+    newest = max(lake.days(table, version), default=None) if partition else None
+    rows = lake.scan(table, version=version, days=None if newest is None else [newest])
     ours = rows.collect().lazy()
     where = "" if newest is None else f" WHERE {partition} = DATE '{newest}'"
-    theirs = query(f"SELECT * FROM told{where}", lake=lake, told=table).lazy()  # noqa: S608  our own names
-    counts = query("SELECT count(*) AS n FROM told", lake=lake, told=table)
-    counted = {"Polars": lake.scan(table).select(pl.len()).collect().item(), "DuckDB": int(counts["n"][0])}
-    logged = lake.rows(table)
+    theirs = query(f"SELECT * FROM told{where}", lake=lake, version=version, told=table).lazy()  # noqa: S608  our own names
+    counts = query("SELECT count(*) AS n FROM told", lake=lake, version=version, told=table)
+    counted = {
+        "Polars": lake.scan(table, version=version).select(pl.len()).collect().item(),
+        "DuckDB": int(counts["n"][0]),
+    }
+    logged = lake.rows(table, version)
     differing = unlike(ours, theirs)
     if set(counted.values()) == {logged} and not differing:
         shown = "the table" if newest is None else f"{newest}"

@@ -11,6 +11,7 @@ import polars as pl
 
 from crm_platform.contracts import Contract
 from crm_platform.features.catalogue import BoundView
+from crm_platform.features.inputs import Inputs as History
 from crm_platform.lake import Lake
 from crm_platform.quality.leakage import REMEDY, cut_of, differing, inputs_of, opinion_of
 from crm_platform.quality.portions import touching
@@ -35,7 +36,7 @@ def planted_leak(lake: Lake, contracts: Mapping[str, Contract], bound: BoundView
     cut = cut_of(lake, days)
     if cut is None:
         return CheckResult("leakage_planted", table, [], REMEDY)
-    sample = _sampled(inputs_of(lake, contracts, bound))
+    sample = _sampled(inputs_of(lake, contracts, bound, History.pinned(lake, contracts, bound).versions))
     found = canary(sample, cut, table=table)
     planted = plant(sample, cut)
     if planted is None:

@@ -54,7 +54,7 @@ class CheckResult:
     `severity` says what a failure means: `error` where later data would be wrong, `warn` where somebody should look.
     `remedy` says what to do, with the command where there is one: DAY stands for the first day that failed, OBJECT for
     the table's object. `unjudged` are days that were asked for and not looked at, of a check that samples: what is red of
-    them stays red.
+    them stays red. `waiting` are days that cannot be judged now, since they will be built again: nothing is said of them.
     """
 
     check: str
@@ -64,6 +64,7 @@ class CheckResult:
     severity: Literal["warn", "error"] = "error"
     facts: dict[str, object] = field(default_factory=dict)
     unjudged: frozenset[dt.date] = frozenset()
+    waiting: frozenset[dt.date] = frozenset()
 
     @property
     def passed(self) -> bool:
@@ -95,7 +96,12 @@ class CheckResult:
         """One line for people: what failed, where, how many, an example, what to do; or what was looked at."""
         broken = [finding for finding in self.findings if not finding.passed]
         if not broken:
-            return f"{self.check} holds for {self.table}: {self.total:,} rows looked at."
+            left = (
+                f" {len(self.waiting)} days from {min(self.waiting)} on are to be built again: not judged."
+                if self.waiting
+                else ""
+            )
+            return f"{self.check} holds for {self.table}: {self.total:,} rows looked at.{left}"
         where = f" on {broken[0].day}" if broken[0].day else ""
         more = f" and {len(broken) - 1} more findings" if len(broken) > 1 else ""
         rows = f" {self.failing:,} of {self.total:,} rows fail." if self.total else ""

@@ -9,11 +9,27 @@ from crm_platform.contracts import RANGES
 from crm_platform.features.build import build_features
 from crm_platform.features.catalogue import views_for
 from crm_platform.features.training import build_training_set, stored_set
+from crm_platform.history.claims import claim_of
 from crm_platform.lake import Lake, hold
-from crm_platform.quality.leakage import recomputed, truncated
+from crm_platform.quality.leakage import recomputed, truncated, whole_past
 from crm_platform.quality.planted import planted_leak
+from crm_platform.quality.settled import settled
 from crm_platform.quality.training import training_holds
-from crm_platform_tests.features.scenario import CONTRACTS, FIRST, LAST, MANIFEST, WATERMARK, days, small_lake
+from crm_platform_tests.features.scenario import (
+    ACTIVITIES,
+    CONTRACTS,
+    FIRST,
+    LAST,
+    LEADS,
+    MANIFEST,
+    WATERMARK,
+    activity,
+    at,
+    days,
+    lead,
+    small_lake,
+    write,
+)
 from crm_platform_tests.features.stored_sets import built_with
 
 LEAD = views_for(MANIFEST, CONTRACTS)["lead"]
@@ -25,19 +41,24 @@ def build_timeline(lake: Lake) -> None:
     build_features(lake, MANIFEST, CONTRACTS, LEAD, DAYS, watermark=WATERMARK)
 
 
-@pytest.fixture
-def lake(tmp_path) -> Lake:
-    found = small_lake(tmp_path / "lake")
+def land_until(lake: Lake, watermark: dt.datetime) -> None:
+    """Says that everything known up to a moment has landed."""
     told = {
         "batch_id": "feed-0000000001",
         "from_offset": None,
         "to_offset": "1",
-        "watermark": WATERMARK,
+        "watermark": watermark,
         "status": "done",
         "events": 1,
-        "recorded_at": WATERMARK,
+        "recorded_at": watermark,
     }
-    found.append("landing/ranges", pl.DataFrame([told], schema=RANGES), token="1")
+    lake.append("landing/ranges", pl.DataFrame([told], schema=RANGES), token="1")
+
+
+@pytest.fixture
+def lake(tmp_path) -> Lake:
+    found = small_lake(tmp_path / "lake")
+    land_until(found, WATERMARK)
     build_timeline(found)
     build_training_set(found, MANIFEST, NAME, watermark=WATERMARK)
     return found
@@ -93,6 +114,57 @@ def test_a_wrong_value_is_named_by_its_column(lake):
     found = recomputed(lake, CONTRACTS, LEAD, DAYS)
     assert row["known_date"] in found.failed_days
     assert "in count_90d." in found.summary()
+
+
+def late_call(when, processed):
+    """A call of the past that another run lands and writes into history after the timeline was built."""
+    return activity("A9", when, processed=processed, occurred_at=when, lead_id="L3", kind="call", channel="phone")
+
+
+def test_what_another_run_wrote_into_history_since_the_build_turns_no_day_red(lake):
+    write(lake, "activity", [*ACTIVITIES, late_call(at(3, 10, 9), at(3, 11, 9))])
+    for check in (truncated, recomputed):
+        found = check(lake, CONTRACTS, LEAD, DAYS)
+        assert found.passed, found.summary()
+        assert found.total > 0
+        assert found.waiting == frozenset(days(dt.date(2026, 3, 11), LAST))
+    found = whole_past(lake, CONTRACTS, LEAD, DAYS)
+    assert found.passed, found.summary()
+    assert found.waiting == frozenset(DAYS)
+    assert found.summary().endswith("0 rows looked at. 46 days from 2026-03-01 on are to be built again: not judged.")
+
+
+def test_days_from_before_what_was_written_since_are_judged_all_the_same(lake):
+    step = lake.scan("features/lead").filter(pl.col("known_at") == at(3, 6)).collect().row(0, named=True)
+    spoil(lake, step["entity_id"], step["known_date"], count_7d=pl.col("count_7d") + 1)
+    write(lake, "activity", [*ACTIVITIES, late_call(at(3, 10, 9), at(3, 11, 9))])
+    for check in (truncated, recomputed):
+        found = check(lake, CONTRACTS, LEAD, DAYS)
+        assert dt.date(2026, 3, 6) in found.failed_days
+        assert min(found.waiting) == dt.date(2026, 3, 11)
+
+
+def test_a_timeline_that_is_behind_the_watermark_is_judged_up_to_where_it_was_built(tmp_path):
+    short = small_lake(tmp_path / "lake")
+    build_features(short, MANIFEST, CONTRACTS, LEAD, days(FIRST, dt.date(2026, 3, 5)), watermark=at(3, 5, 12))
+    land_until(short, WATERMARK)
+    for check in (truncated, recomputed):
+        found = check(short, CONTRACTS, LEAD, days(FIRST, dt.date(2026, 3, 8)))
+        assert found.passed, found.summary()
+        assert found.total > 0
+        assert found.waiting == frozenset(days(dt.date(2026, 3, 6), dt.date(2026, 3, 8)))
+
+
+def test_a_timeline_that_came_out_equal_claims_the_newer_history_and_is_judged_again(lake):
+    renamed = lead("L3", at(3, 25), operation="update", changed=["source"], source="web")
+    write(lake, "lead", [*LEADS, renamed])
+    before = claim_of(lake, "features/lead")
+    build_timeline(lake)
+    assert claim_of(lake, "features/lead")[0].inputs != before[0].inputs
+    assert settled(lake, CONTRACTS, LEAD).judged(DAYS) == DAYS
+    at_rest = lake.version("features/lead")
+    build_timeline(lake)
+    assert lake.version("features/lead") == at_rest
 
 
 def test_a_view_without_a_stored_timeline_gives_no_finding(tmp_path):

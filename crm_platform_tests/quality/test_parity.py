@@ -69,3 +69,19 @@ def test_columns_whose_values_differ_are_named_and_the_order_of_rows_is_none_of_
         pl.col("changed_fields").list.reverse(),
     ):
         assert unlike(ours, ours.with_columns(changed)) == [changed.meta.output_name()]
+
+
+class Overtaken(Lake):
+    """A lake into which somebody else writes while it is being counted."""
+
+    def rows(self, table, version=None):
+        rows = self.scan(table, days=[DAY]).collect()
+        Lake(self.root).replace(table, pl.concat([rows, rows]), days=[DAY])
+        return super().rows(table, version)
+
+
+def test_what_is_written_while_a_table_is_read_makes_no_difference(lake):
+    overtaken = Overtaken(lake.root)
+    (found,) = parity(overtaken, "history/deal").findings
+    assert found.what.startswith("3 rows by the log and both engines")
+    assert lake.rows("history/deal") == 6
