@@ -62,11 +62,15 @@ class Message(Frozen):
 
 
 class Ledger(Frozen):
-    """What one target knows: what it was told to be open, what is on its way, when messages were queued last."""
+    """What one target knows: what it was told to be open, what is on its way, when messages were queued last.
+
+    `left_out` says who of the target did not get the message that arrived last; empty if all did.
+    """
 
     told: tuple[Told, ...] = ()
     pending: Message | None = None
     queued: tuple[datetime, ...] = ()
+    left_out: str = ""
 
 
 def with_news(
@@ -88,6 +92,7 @@ def with_news(
         told=tuple(one for _, one in sorted(known.items())),
         pending=_message(target, _groups(wrong, runbook), _groups(well, runbook), now),
         queued=(*recent, now),
+        left_out=ledger.left_out,
     )
 
 
@@ -158,9 +163,9 @@ def attempted(ledger: Ledger, now: datetime) -> Ledger:
     return ledger.model_copy(update={"pending": tried})
 
 
-def delivered(ledger: Ledger) -> Ledger:
-    """The ledger once its message has arrived."""
-    return ledger.model_copy(update={"pending": None})
+def delivered(ledger: Ledger, left_out: str = "") -> Ledger:
+    """The ledger once its message has arrived, perhaps not for everybody: nothing of it is sent again."""
+    return ledger.model_copy(update={"pending": None, "left_out": left_out})
 
 
 def lines(message: Message) -> list[str]:

@@ -7,11 +7,13 @@ import smtplib
 import ssl
 from collections.abc import Mapping
 from email.message import EmailMessage
+from email.utils import getaddresses
 from typing import Any
 
 import httpx
 
 from crm_platform.alerts.news import Message, lines
+from crm_platform.alerts.problems import listed
 from crm_platform.alerts.settings import Email, Webhook
 from crm_platform.contracts import TransientError
 
@@ -45,16 +47,19 @@ class TargetError(TransientError):
         )
 
 
-def send(target: Webhook | Email, message: Message, environment: Mapping[str, str]) -> None:
+def send(target: Webhook | Email, message: Message, environment: Mapping[str, str]) -> str:
     """Makes one attempt to deliver a message.
+
+    Returns:
+        Who did not get a message that others of the target got, in a sentence: it is not sent again. Empty if all did.
 
     Raises:
         TargetError: It did not arrive, or nobody said that it did.
     """
     if isinstance(target, Email):
-        _mail(target, message, environment)
-    else:
-        _post(target, message, environment)
+        return _mail(target, message, environment)
+    _post(target, message, environment)
+    return ""
 
 
 def body_of(target: Webhook, message: Message) -> dict[str, Any]:
@@ -87,7 +92,7 @@ def _post(target: Webhook, message: Message, environment: Mapping[str, str]) -> 
         raise TargetError(target.name, f"it answered {answer.status_code}")
 
 
-def _mail(target: Email, message: Message, environment: Mapping[str, str]) -> None:
+def _mail(target: Email, message: Message, environment: Mapping[str, str]) -> str:
     mail = EmailMessage()
     mail["Subject"] = message.title
     mail["From"] = target.sender
@@ -98,9 +103,27 @@ def _mail(target: Email, message: Message, environment: Mapping[str, str]) -> No
     try:
         with smtplib.SMTP(target.host, target.port, timeout=SECONDS) as server:
             _enter(server, target, environment)
-            server.send_message(mail)
+            refused = server.send_message(mail)
     except (smtplib.SMTPException, OSError) as failure:
         raise TargetError(target.name, _told(failure, target)) from None
+    return _left_out(target, {address: code for address, (code, _) in refused.items()})
+
+
+def _left_out(target: Email, refused: Mapping[str, int]) -> str:
+    """Who was refused while others were not, by their places in the settings: addresses belong in no log."""
+    if not refused:
+        return ""
+    places = [
+        f"{n} ({refused[address]})"
+        for n, recipient in enumerate(target.recipients, start=1)
+        for _, address in getaddresses([recipient])
+        if address in refused
+    ]
+    return (
+        f"The mail server of the alert target {target.name!r} took a message, but not for {len(places)} of its "
+        f"{len(target.recipients)} recipients: in the order of crm_platform.yaml, number {listed(places, 10)}. It is not sent "
+        "again, since the others have it; correct these recipients."
+    )
 
 
 def _enter(server: smtplib.SMTP, target: Email, environment: Mapping[str, str]) -> None:

@@ -125,11 +125,12 @@ def alerts() -> None:
 @alerts.command("list")
 @CONFIG
 def open_now(config: Path | None) -> None:
-    """Say what is open since when, what is muted until when and by whom, and which messages wait for their target."""
-    from crm_platform.defs.muting import mutes_in_force, open_alerts, waiting_messages
+    """Say what is open since when, what is muted until when and by whom, which messages wait, and who did not get the last."""
+    from crm_platform.defs.muting import left_out, mutes_in_force, open_alerts, waiting_messages
     from crm_platform.defs.summary import as_table
 
-    for title, ask in (("Open", open_alerts), ("Muted", mutes_in_force), ("Waiting", waiting_messages)):
+    asked = {"Open": open_alerts, "Muted": mutes_in_force, "Waiting": waiting_messages, "Left out": left_out}
+    for title, ask in asked.items():
         console.print(as_table(ask(config), title))
 
 

@@ -91,9 +91,10 @@ def tick(
     if book != kept:
         keep_book(lake, book)
     arrived = {
-        name: delivered(ledger)
+        name: delivered(ledger, left_out)
         for name, ledger in tried.items()
-        if ledger.pending is not None and _sent(context, settings, name, ledger.pending, environment)
+        if ledger.pending is not None
+        and (left_out := _sent(context, settings, name, ledger.pending, environment)) is not None
     }
     if arrived:
         keep_book(lake, book.model_copy(update={"ledgers": {**book.ledgers, **arrived}}))
@@ -171,16 +172,18 @@ def _sent(
     name: str,
     message: Message,
     environment: Mapping[str, str],
-) -> bool:
-    """Makes one attempt; one that failed is logged, and tried again when it is due."""
+) -> str | None:
+    """Makes one attempt, and says who was left out; None for one that failed: it is logged, and tried again when it is due."""
     if name == LOG:
         for line in lines(message):
             context.log.error(line)
-        return True
+        return ""
     target = next(one for one in settings.targets if one.name == name)
     try:
-        send(target, message, environment)
+        left_out = send(target, message, environment)
     except TargetError as failure:
         context.log.warning(str(failure))
-        return False
-    return True
+        return None
+    if left_out:
+        context.log.warning(left_out)
+    return left_out

@@ -49,6 +49,13 @@ def waiting_messages(config: Path | None) -> pl.DataFrame:
     return pl.DataFrame(found, schema=schema)
 
 
+def left_out(config: Path | None) -> pl.DataFrame:
+    """Who did not get the last message that others of a target got: target, what."""
+    book = load_book(Platform.from_settings(load_settings(config)).lake())
+    found = [{"target": name, "what": one.left_out} for name, one in sorted(book.ledgers.items()) if one.left_out]
+    return pl.DataFrame(found, schema=dict.fromkeys(("target", "what"), pl.String))
+
+
 def mute_alerts(config: Path | None, pattern: str, until: dt.datetime, by: str, why: str) -> None:
     """Mutes what fits a pattern until a moment (UTC)."""
     lake = Platform.from_settings(load_settings(config)).lake()

@@ -149,6 +149,18 @@ def test_recipients_that_are_refused_are_not_named(tmp_path, monkeypatch, caplog
     assert taken == []
 
 
+def test_recipients_that_are_refused_beside_others_are_told_by_their_place_and_the_others_get_the_mail_once(server):
+    port, taken, _ = server
+    recipients = ("on-call@example.org", "nobody@example.org", "Team <team@example.org>", "nobody@example.com")
+    said = send(target(port, **LOGIN, recipients=recipients), MESSAGE, SECRETS)
+    assert said == (
+        "The mail server of the alert target 'team' took a message, but not for 2 of its 4 recipients: in the order of "
+        "crm_platform.yaml, number 2 (550), 4 (550). It is not sent again, since the others have it; correct these recipients."
+    )
+    assert [to for _, to, _ in taken] == [["on-call@example.org", "team@example.org"]]
+    assert send(target(port, **LOGIN), MESSAGE, SECRETS) == ""
+
+
 def test_a_server_that_is_not_there_says_where_to_look(caplog):
     said = refused(target(free_port(), starttls=False), {}, caplog)
     assert "ConnectionRefusedError; look at host and port in crm_platform.yaml" in said

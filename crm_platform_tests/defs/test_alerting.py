@@ -17,7 +17,7 @@ from crm_platform.alerts import KINDS, AlertSettings, load_book, mute
 from crm_platform.defs.alerting import tick
 from crm_platform.defs.platform import Platform
 from crm_platform.lake import Lake, audit_log
-from crm_platform_tests.alerts.receivers import http_receiver
+from crm_platform_tests.alerts.receivers import http_receiver, smtp_receiver
 from crm_platform_tests.defs.ticking import sensor_in, tell_ticks
 
 NOW = dt.datetime(2026, 3, 10, 12, tzinfo=dt.UTC)
@@ -113,6 +113,22 @@ def test_many_failing_checks_are_one_message_told_once_and_well_again_once(check
         "crm_platform: 25 wrong",
         "crm_platform: 25 well again",
     ]
+
+
+def test_a_mail_that_reached_some_recipients_is_not_sent_again_and_the_book_says_who_was_left_out(checked):
+    with smtp_receiver() as (port, taken):
+        told = {"kind": "email", "name": "team", "host": "127.0.0.1", "port": port, "starttls": False}
+        recipients = ["Nobody <nobody@example.org>", "on-call@example.org"]
+        team = {**told, "sender": "crm@example.org", "recipients": recipients}
+        checked.settings = AlertSettings.model_validate({"targets": [team]})
+        checked.tick()
+        checked.run(failing=("2026-03-02",))
+        for _ in range(3):
+            checked.tick(after=3600)
+    assert [to for _, to, _ in taken] == [["on-call@example.org"]]
+    ledger = load_book(checked.lake).ledger("team")
+    assert ledger.pending is None
+    assert "not for 1 of its 2 recipients: in the order of crm_platform.yaml, number 1 (550)" in ledger.left_out
 
 
 def test_a_failed_run_tells_its_steps_and_days_never_its_error_and_is_closed_by_one_that_succeeds(checked):

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 from click.testing import CliRunner
 
-from crm_platform.alerts import Book, Problem, attempted, keep_book, mutes, with_news
+from crm_platform.alerts import Book, Problem, attempted, delivered, keep_book, load_book, mutes, with_news
 from crm_platform.cli import main
 from crm_platform.lake import Lake, audit_log
 
@@ -36,6 +36,15 @@ def test_what_is_open_and_what_waits_is_listed(lake):
     assert code == 0
     for word in ("history/lead", "contract", "2026-03-01", "on-call", "1 wrong", "2026-03-04 03:00:30"):
         assert word in told
+
+
+def test_who_did_not_get_the_last_message_is_listed_until_one_reaches_everybody(lake):
+    book = load_book(lake)
+    for left_out in ("not for 1 of its 2 recipients", ""):
+        keep_book(lake, book.model_copy(update={"ledgers": {"team": delivered(book.ledger("on-call"), left_out)}}))
+        told, code = said(lake, "list")
+        assert (code, "1 wrong" in told) == (0, False)
+        assert ("not for 1 of its 2 recipients" in told) is (left_out != "")
 
 
 def test_a_mute_is_listed_with_who_and_until_when_and_ends_when_said_so(lake):
