@@ -52,7 +52,7 @@ class Problem(Frozen):
     """One thing that is wrong: what kind, of what (an asset's check, a job, a sensor), where (a day, a range, nothing).
 
     `how_much` and `command` hold counts and names, never a row; `section` is the runbook's. `job, assets, first, last` say
-    what a failed run was to do, so that one that did it is known; `lacking` what a backfill was to write and did not.
+    what a failed run was to do, so that one that did it is known; `lacking` what it, or a backfill, was to write and did not.
     """
 
     kind: str
@@ -90,7 +90,7 @@ class Evaluated(Frozen):
 class Ended(Frozen):
     """How a run ended: what it was to do (no assets: all of its job; no days: unpartitioned), and where it broke.
 
-    `lacking` is what a failed run of a backfill did not write.
+    `lacking` is what a failed run did not write.
     One that `checks_ended` broke in nothing but checks that did not pass: they tell of it themselves.
     """
 

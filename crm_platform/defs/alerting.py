@@ -28,7 +28,7 @@ from crm_platform.alerts import (
     send,
     with_news,
 )
-from crm_platform.alerts.problems import BACKFILL_FAILED, PARTITION_LATE, RUN_STUCK, SENSOR_FAILING
+from crm_platform.alerts.problems import BACKFILL_FAILED, PARTITION_LATE, RUN_FAILED, RUN_STUCK, SENSOR_FAILING
 from crm_platform.defs.asked import (
     OVERLAP,
     RUNS_AT_ONCE,
@@ -119,6 +119,7 @@ def _looked(
     given_up = {problem.key: problem for problem in given_up_backfills(instance, kept.read_to or now)}
     backfills = given_up | {key: problem for key, problem in book.open.items() if problem.kind == BACKFILL_FAILED}
     observed = {
+        RUN_FAILED: unmended(instance, [problem for problem in book.problems if problem.kind == RUN_FAILED]),
         BACKFILL_FAILED: unmended(instance, backfills.values()),
         RUN_STUCK: stuck_runs(instance, now, dt.timedelta(minutes=settings.stuck_after_minutes)),
         SENSOR_FAILING: failing_sensors(instance, ALERTS),

@@ -85,8 +85,8 @@ def ended(instance: dg.DagsterInstance, record: dg.RunRecord) -> Ended | None:
         return None
     steps = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE) if failed else []
     at = record.update_timestamp if record.end_time is None else _moment(record.end_time)
+    begun = record.create_timestamp if record.start_time is None else _moment(record.start_time)
     first, last = _days(run)
-    backfill = run.tags.get("dagster/backfill")
     assets = tuple(sorted(key.to_user_string() for key in run.asset_selection or ()))
     return Ended(
         run_id=run.run_id,
@@ -96,9 +96,9 @@ def ended(instance: dg.DagsterInstance, record: dg.RunRecord) -> Ended | None:
         assets=assets,
         first=first,
         last=last,
-        backfill=backfill,
+        backfill=run.tags.get("dagster/backfill"),
         steps=tuple(dict.fromkeys(step.step_key for step in steps if step.step_key)),
-        lacking=unwritten_by(instance, run.run_id, at) if failed and backfill is not None else (),
+        lacking=unwritten_by(instance, run.run_id, begun) if failed else (),
         checks_ended=bool(steps) and all(_by_check(step.get_dagster_event().step_failure_data) for step in steps),
         command=_again(run.job_name, assets, first, last),
     )

@@ -1,4 +1,4 @@
-"""What backfills were to write and did not, and whether it has been written since: asked of the Dagster instance.
+"""What failed runs and backfills were to write and did not, and whether it has been written since: asked of the Dagster instance.
 
 What that opens and closes is decided in `crm_platform.alerts`.
 """
@@ -13,11 +13,21 @@ from crm_platform.alerts import Problem, Stretch, stretches
 from crm_platform.alerts.problems import BACKFILL_FAILED
 
 BACKFILLS_AT_MOST = 20
+SNAPSHOTS = ["landing", "snapshot"]
 PLANNED, WRITTEN = dg.DagsterEventType.ASSET_MATERIALIZATION_PLANNED, dg.DagsterEventType.ASSET_MATERIALIZATION
 
 
 def unwritten_by(instance: dg.DagsterInstance, run_id: str, since: dt.datetime) -> tuple[Stretch, ...]:
-    """What a run was to write and did not; nothing where all was written, and something failed after it."""
+    """What a run was to write and did not; nothing where all was written, and something failed after it.
+
+    What others wrote while it ran counts as written since. Snapshots are left out: one that was never taken is no gap, and
+    nobody can take it any more.
+
+    Args:
+        instance: Where the run was.
+        run_id: The run.
+        since: When it began.
+    """
     planned: dict[dg.AssetKey, set[str | None]] = {}
     written: dict[dg.AssetKey, set[str | None]] = {}
     for entry in instance.all_logs(run_id, of_type={PLANNED, WRITTEN}):
@@ -29,7 +39,7 @@ def unwritten_by(instance: dg.DagsterInstance, run_id: str, since: dt.datetime) 
             asked = event.asset_materialization_planned_data
             days = asked.partitions_subset.get_partition_keys() if asked.partitions_subset else [asked.partition]
             planned.setdefault(asked.asset_key, set()).update(days)
-    lacking = {key: days - written.get(key, set()) for key, days in planned.items()}
+    lacking = {key: days - written.get(key, set()) for key, days in planned.items() if key.path[:2] != SNAPSHOTS}
     return _as_stretches({key: {day for day in days if day} for key, days in lacking.items() if days}, since)
 
 
@@ -45,7 +55,7 @@ def given_up_backfills(instance: dg.DagsterInstance, read_to: dt.datetime) -> li
 
 
 def unmended(instance: dg.DagsterInstance, problems: Iterable[Problem]) -> list[Problem]:
-    """Those of some failed backfills of which something is still to be written; and those that only a run can close."""
+    """Those of some failed runs and backfills of which something is still to be written; and those that only a run can close."""
     return [
         problem
         for problem in problems

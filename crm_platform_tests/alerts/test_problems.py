@@ -108,6 +108,13 @@ def test_a_backfill_that_wrote_too_little_is_closed_by_what_is_written_not_by_a_
     assert as_observed(held, {"backfill_failed": [problem]}, T + timedelta(days=7, seconds=1)) == {}
 
 
+def test_a_run_that_wrote_too_little_is_closed_by_what_is_written_not_by_one_that_succeeds():
+    lacking = (Stretch(asset="a", first="2026-03-02", last="2026-03-03", since=T),)
+    held = after_runs({}, [run(passed=False, lacking=lacking)])
+    assert after_runs(held, [run(passed=True, minute=1)]) == held
+    assert as_observed(held, {"run_failed": []}, T) == {}
+
+
 def test_days_are_kept_as_rows_of_neighbours():
     found = stretches("a", {"2026-03-02", "2026-02-28", "2026-03-01", "2026-03-09"}, T)
     assert [(one.first, one.last) for one in found] == [("2026-02-28", "2026-03-02"), ("2026-03-09", "2026-03-09")]

@@ -1,4 +1,4 @@
-"""A failed backfill is told until what it was to write is written: a run that succeeds proves nothing by itself."""
+"""A failed run or backfill is told until what it was to write is written: a run that succeeds proves nothing by itself."""
 
 import datetime as dt
 
@@ -24,7 +24,7 @@ CLOSED = "well again: backfill_failed: backfill abc on 2026-03-01...2026-03-03, 
 def table(name, days, *, fails=False, **more):
     """An asset as our tables are: it writes some days of those it was asked for, and may then fail."""
 
-    @asset_of(dg.AssetSpec(name, partitions_def=DAYS, **more))
+    @asset_of(dg.AssetSpec(name.split("/"), partitions_def=DAYS, **more))
     def body(context):
         told = {dt.date(2026, 3, day): {"rows": day} for day in days}
         yield from written(context.asset_key, told)
@@ -50,6 +50,38 @@ def test_it_is_well_again_once_every_day_is_written_not_when_a_run_over_them_suc
     assert checked.tick() == QUIET
     run(checked, table("up", [3], fails=True), tags={"dagster/partition": "2026-03-03"})
     assert CLOSED in checked.tick()
+
+
+def test_a_failed_run_is_well_again_once_what_it_did_not_write_is_not_when_one_like_it_stops_before_a_red_day(checked):
+    failed = "run_failed: job on 2026-03-01...2026-03-03"
+    up, down = table("up", [1], fails=True), table("down", [1, 2, 3], deps=["up"])
+    run(checked, up, down)
+    assert checked.tick().startswith(f"{failed} (failed in up), since ")
+    assert run(checked, table("up", []), table("down", [], deps=["up"])).success
+    assert checked.tick() == QUIET
+    assert run(checked, table("up", [2, 3]), table("down", [1, 2], deps=["up"])).success
+    assert checked.tick() == QUIET
+    assert run(checked, table("down", [3])).success
+    assert checked.tick().startswith(f"well again: {failed}, open since ")
+
+
+def test_what_another_run_wrote_while_a_run_was_failing_is_written(checked):
+    @asset_of(dg.AssetSpec("up", partitions_def=DAYS))
+    def overtaken(context):
+        assert run(checked, table("up", [1, 2, 3])).success
+        yield from written(context.asset_key, {})
+        raise dg.Failure("the other was faster")
+
+    assert not run(checked, overtaken).success
+    assert checked.tick() == QUIET
+
+
+def test_a_snapshot_that_was_not_taken_is_not_waited_for(checked):
+    up, exported = table("up", [1, 2, 3]), table("landing/snapshot/lead", [], fails=True)
+    run(checked, up, exported)
+    assert checked.tick().startswith("run_failed: job on 2026-03-01...2026-03-03 (failed in landing__snapshot__lead)")
+    assert run(checked, table("up", []), table("landing/snapshot/lead", [])).success
+    assert checked.tick().startswith("well again: run_failed: job on 2026-03-01...2026-03-03, open since ")
 
 
 def test_of_tables_in_a_row_only_those_that_were_not_written_have_to_be(checked):
