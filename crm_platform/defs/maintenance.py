@@ -37,14 +37,19 @@ def maintenance_asset(last: Iterable[dg.AssetKey]) -> dg.AssetsDefinition:
         if reached is None:
             context.log.warning("nothing has landed yet: there is nothing to tend")
             return dg.MaterializeResult(metadata={"tables_rewritten": 0})
+        unreadable: list[str] = []
+        pinned = pinned_versions(lake, unreadable.append)
+        for what in unreadable:
+            context.log.warning(what)
         with explained(lake, lake.tables()):
-            report = maintain(lake, before=reached.date(), pinned=pinned_versions(lake), progress=context.log.info)
+            report = maintain(lake, before=reached.date(), pinned=pinned, progress=context.log.info)
         return dg.MaterializeResult(
             metadata={
                 "tables_rewritten": len(report.tables),
                 "files_before": report.files_before,
                 "files_after": report.files_after,
                 "removed": report.removed,
+                "unreadable_manifests": len(unreadable),
             }
         )
 

@@ -23,7 +23,7 @@ from crm_platform.defs.platform import Platform
 from crm_platform.defs.running import Make, StepLines, run_range
 from crm_platform.features.build import stale_from as features_stale_from
 from crm_platform.features.catalogue import views_for
-from crm_platform.features.shelf import folder_of, manifest_at, stored_in
+from crm_platform.features.shelf import folder_of, manifests_in
 from crm_platform.history.build import merges_stale_from
 from crm_platform.history.claims import code_of
 from crm_platform.history.staleness import stale_from as history_stale_from
@@ -187,9 +187,8 @@ def _held(lake: Lake, table: str, days: Sequence[dt.date]) -> tuple[str, int, in
 def _training_from(lake: Lake, names: Sequence[str], first: dt.date) -> Iterator[str]:
     """The stored training sets that read anything from a day on."""
     for name in names:
-        folder = folder_of(lake, name)
-        for identity in stored_in(folder):
-            if manifest_at(folder / identity).watermark.date() >= first:
+        for identity, told in manifests_in(folder_of(lake, name)).items():
+            if told.watermark.date() >= first:
                 yield f"{name}/{identity}"
 
 

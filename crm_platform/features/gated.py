@@ -20,12 +20,11 @@ from crm_platform.features.shelf import (
     TrainingSet,
     folder_of,
     is_as_built,
-    manifest_at,
+    manifests_in,
     outdated_inputs,
     point_to,
     pointed_at,
     seal_at,
-    stored_in,
     stored_set,
     write_whole,
 )
@@ -157,7 +156,7 @@ def training_set_as_of(lake: Lake | Path | str, name: str, moment: datetime) -> 
         GateError: A day that it was made from is red.
     """
     folder = folder_of(lake, name)
-    found = [manifest_at(folder / one) for one in stored_in(folder) if has_passed(folder / one)]
+    found = [told for one, told in manifests_in(folder).items() if has_passed(folder / one)]
     fitting = [one for one in found if one.recipe.labels_read_at <= moment]
     if not fitting:
         raise TrainingError.unknown(

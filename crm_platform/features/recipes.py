@@ -127,6 +127,14 @@ class Pinned(Frozen):
     fingerprint: str
 
 
+class Pins(BaseModel):
+    """What a training set's manifest pins, whichever release wrote the rest of it."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    inputs: dict[str, Pinned]
+
+
 class TrainingManifest(Frozen):
     """What a training set is and came from: it can be built again from this, to the byte."""
 

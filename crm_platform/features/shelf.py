@@ -7,18 +7,22 @@ are outdated, is `training`'s; which may be read by name, `gated`'s.
 import hashlib
 import io
 import json
+import logging
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from crm_platform.features.labels import LABELS
-from crm_platform.features.recipes import TrainingError, TrainingManifest
+from crm_platform.features.recipes import Pins, TrainingError, TrainingManifest
 from crm_platform.lake import Lake
+
+logger = logging.getLogger(__name__)
 
 PARQUET = "training_set.parquet"
 MANIFEST = "manifest.json"
@@ -27,6 +31,10 @@ LATEST = "latest"
 """Names the set whose checks passed last: the one that a name stands for."""
 NEWEST = "newest"
 """Names the set that was built last, judged or not."""
+
+Tell = Callable[[str], None]
+"""Is told what stands in the way, in one sentence each."""
+Told = TypeVar("Told", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -125,14 +133,41 @@ def keep_beside(found: TrainingSet, file_name: str, content: bytes) -> None:
     write_whole(found.path / file_name, content)
 
 
-def pinned_versions(lake: Lake) -> dict[str, set[int]]:
-    """The Delta versions that stored training sets can be built again from, by table: no vacuum may take them."""
+def pinned_versions(lake: Lake, tell: Tell = logger.warning) -> dict[str, set[int]]:
+    """The Delta versions that stored training sets can be built again from, by table: no vacuum may take them.
+
+    A set whose manifest cannot be read is named and passed by: nobody can build it again, so it pins nothing.
+    """
     pinned: dict[str, set[int]] = {}
-    for path in sorted(lake.folder("training").glob(f"*/*/{MANIFEST}")):
-        for table, pin in manifest_at(path.parent).inputs.items():
+    for _, pins in _readable(lake.folder("training").glob(f"*/*/{MANIFEST}"), Pins, tell):
+        for table, pin in pins.inputs.items():
             if pin.version is not None:
                 pinned.setdefault(table, set()).add(pin.version)
     return pinned
+
+
+def manifests_in(folder: Path, tell: Tell = logger.warning) -> dict[str, TrainingManifest]:
+    """By id, in order, what the whole sets of a folder say of themselves; one that cannot be read is named and passed by."""
+    return {
+        path.name: manifest for path, manifest in _readable(folder.glob(f"[!.]*/{MANIFEST}"), TrainingManifest, tell)
+    }
+
+
+def _readable(files: Iterable[Path], kind: type[Told], tell: Tell) -> Iterator[tuple[Path, Told]]:
+    """The folder and the manifest of every set whose manifest can be read; of the others it is told which they are."""
+    for file in sorted(files):
+        try:
+            manifest = kind.model_validate_json(file.read_bytes())
+        except (ValidationError, OSError) as failure:
+            name, identity = file.parts[-3:-1]
+            why = failure.errors()[0]["type"] if isinstance(failure, ValidationError) else type(failure).__name__
+            tell(
+                f"training/{name}/{identity}: its {MANIFEST} cannot be read ({why}). The set is passed by, and nothing is kept "
+                f"for it any more. Put the file back, or move {file.parent} away; if it is the newest set, materialize "
+                f"training/{name}, which writes it anew."
+            )
+            continue
+        yield file.parent, manifest
 
 
 def store(path: Path, content: bytes, manifest: TrainingManifest) -> None:

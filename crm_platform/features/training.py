@@ -28,12 +28,12 @@ from crm_platform.features.shelf import (
     folder_of,
     is_as_built,
     manifest_at,
+    manifests_in,
     mark_outdated,
     outdated_inputs,
     pinned_versions,
     point_to,
     store,
-    stored_in,
     stored_set,
 )
 from crm_platform.history.carried import midnight
@@ -144,7 +144,7 @@ def build_training_set(
         content = _parquet(frame)
         told = _described(identity, recipe, inputs, watermark=watermark, frame=frame, content=content)
         store(path, content, told)
-    superseded = mark_superseded(lake, name)
+    superseded = mark_superseded(lake, name, tell)
     point_to(path, NEWEST)
     tell(f"training/{name}: {identity} {'written' if is_new else 'was there already'}")
     return TrainingReport(manifest_at(path), path, is_new, superseded, blocked)
@@ -187,18 +187,22 @@ def versions_of(lake: Lake, manifest: TrainingManifest) -> pl.LazyFrame:
     return _bounded(lake, recipe, recipe.history, manifest.inputs[recipe.history].version)
 
 
-def mark_superseded(lake: Lake, name: str) -> tuple[str, ...]:
+def mark_superseded(lake: Lake, name: str, tell: Progress = logger.warning) -> tuple[str, ...]:
     """Marks the stored sets whose inputs have changed in the stretch that they read; returns their ids.
 
     A set is compared with the Delta versions it pins, so that rows which only came later mark nothing.
+
+    Args:
+        lake: Where the sets lie.
+        name: Whose sets.
+        tell: Is told of sets whose manifest cannot be read; they stay as they are.
     """
     folder = folder_of(lake, name)
     marked: list[str] = []
-    for identity in stored_in(folder):
+    for identity, kept in manifests_in(folder, tell).items():
         path = folder / identity
         if outdated_inputs(path):
             continue
-        kept = manifest_at(path)
         changed = [table for table, pin in kept.inputs.items() if _has_changed(lake, kept.recipe, table, pin)]
         if changed:
             mark_outdated(path, changed)
