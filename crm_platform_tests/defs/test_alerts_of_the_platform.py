@@ -45,6 +45,7 @@ def test_a_check_that_fails_in_a_run_is_told_once_with_its_days(tmp_path, told):
         run_days(settings, FIRST, settings.last_day)
     said = ticked()[0].split("; ")
     assert [line.split(" (")[0] for line in said if line.startswith("check_failed")] == [
+        "check_failed: gate/red nothing_red",
         "check_failed: landing/changes/owner quarantine on 2026-03-01",
         "check_failed: landing/snapshot/owner schema_drift on 2026-03-01, 2026-03-02",
     ]
