@@ -4,6 +4,9 @@ Decisions are pure; the book and the mutes lie in the lake; targets are told ove
 `defs`.
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from crm_platform.alerts.book import Book, keep_book, load_book
 from crm_platform.alerts.mutes import Mute, MuteError, mute, muted, muted_by, mutes, unmute
 from crm_platform.alerts.news import Ledger, Message, attempted, delivered, is_due, lines, with_news
@@ -19,7 +22,9 @@ from crm_platform.alerts.problems import (
     stretches,
 )
 from crm_platform.alerts.settings import AlertSettings, Email, Webhook
-from crm_platform.alerts.targets import TargetError, send
+
+if TYPE_CHECKING:
+    from crm_platform.alerts.targets import TargetError, send
 
 __all__ = [
     "KINDS",
@@ -54,3 +59,10 @@ __all__ = [
     "unmute",
     "with_news",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What speaks HTTP and SMTP, imported by whoever first asks for it: httpx is long to load, and definitions need none."""
+    if name in {"TargetError", "send"}:
+        return getattr(import_module("crm_platform.alerts.targets"), name)
+    raise AttributeError(name)

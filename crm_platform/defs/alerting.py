@@ -9,11 +9,11 @@ from collections.abc import Mapping
 
 import dagster as dg
 
+from crm_platform import alerts
 from crm_platform.alerts import (
     AlertSettings,
     Book,
     Message,
-    TargetError,
     after_checks,
     after_runs,
     as_observed,
@@ -25,7 +25,6 @@ from crm_platform.alerts import (
     load_book,
     muted,
     mutes,
-    send,
     with_news,
 )
 from crm_platform.alerts.problems import BACKFILL_FAILED, PARTITION_LATE, RUN_FAILED, RUN_STUCK, SENSOR_FAILING
@@ -181,8 +180,8 @@ def _sent(
         return ""
     target = next(one for one in settings.targets if one.name == name)
     try:
-        left_out = send(target, message, environment)
-    except TargetError as failure:
+        left_out = alerts.send(target, message, environment)
+    except alerts.TargetError as failure:
         context.log.warning(str(failure))
         return None
     if left_out:

@@ -15,11 +15,12 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from crm_platform import sources
 from crm_platform.contracts import Contract, contracts_in
 from crm_platform.defs.settings import Settings, SettingsError
 from crm_platform.lake import Lake
 from crm_platform.quality.predictors import PredictorLimits
-from crm_platform.sources import Manifest, Source, connect, credentials_from, load_manifest, recorded_log
+from crm_platform.sources import Manifest, Source, credentials_from, load_manifest, recorded_log
 
 CODE_VERSION = version("crm-platform")
 RUNBOOK = "docs/runbook.md"
@@ -106,7 +107,7 @@ class Platform(dg.ConfigurableResource):
         """
         if self.manifest.http is not None:
             credentials = credentials_from(self.manifest, os.environ)
-            with connect(self.manifest, base_url=self.base_url, credentials=credentials) as source:
+            with sources.connect(self.manifest, base_url=self.base_url, credentials=credentials) as source:
                 yield source
         elif self.log is None:
             raise SettingsError.no_log(self.source)

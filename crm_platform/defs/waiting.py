@@ -1,17 +1,16 @@
 """How runs wait for a pool and get it: asleep, and one at a time.
 
-Two faults of Dagster 1.13 are mended, by replacing a method each (ADR 18); nothing else of Dagster is changed, here or
+Two faults of Dagster 1.13 are mended, by replacing methods (ADR 18); nothing else of Dagster is changed, here or
 elsewhere. It never sleeps while it waits: a waiting run keeps a core busy, and runs that share a process keep each other from
 working. And two runs that ask at the same instant may both be given the one slot of a table.
 """
 
 import time
 
+import dagster as dg
 from dagster._core.execution.plan.instance_concurrency_context import InstanceConcurrencyContext
-from dagster._core.storage.event_log import SqlEventLogStorage
-from dagster._core.storage.event_log.schema import ConcurrencySlotsTable
-from dagster._utils.concurrency import ConcurrencySlotStatus
 
+AS_DAGSTER_BEGINS = InstanceConcurrencyContext.__init__
 AT_LEAST_EVERY = 1.0
 """Seconds after which a run that waits asks again, so that a table changes hands soon after it is free."""
 
@@ -19,7 +18,15 @@ AT_LEAST_EVERY = 1.0
 def mend_pools() -> None:
     """Makes the runs of this process wait asleep, and take only slots that are free; before the first one starts."""
     InstanceConcurrencyContext.interval_to_next_pending_claim_check = until_next_claim
-    SqlEventLogStorage._claim_concurrency_slot = claimed  # noqa: SLF001  there is no other way in
+    InstanceConcurrencyContext.__init__ = begun
+
+
+def begun(self: InstanceConcurrencyContext, instance: dg.DagsterInstance, dagster_run: dg.DagsterRun) -> None:
+    """Begins as Dagster does to claim the slots of a run, which are taken by `slots` from here on."""
+    from crm_platform.defs.slots import mend_slots  # noqa: PLC0415  long to import, and only runs need it
+
+    mend_slots()
+    AS_DAGSTER_BEGINS(self, instance, dagster_run)
 
 
 def until_next_claim(self: InstanceConcurrencyContext) -> float:
@@ -31,26 +38,3 @@ def until_next_claim(self: InstanceConcurrencyContext) -> float:
     for step, moment in self._pending_timeouts.items():
         self._pending_timeouts[step] = min(moment, soon)
     return max(0.0, min(self._pending_timeouts.values(), default=0.0) - time.time())
-
-
-def claimed(
-    self: SqlEventLogStorage, concurrency_key: str, run_id: str, step_key: str
-) -> ConcurrencySlotStatus:  # fmt: skip
-    """Takes a free slot of a pool for a step, if there still is one when it is taken.
-
-    Dagster looks for a free slot under a lock, and on Postgres gives the lock back before it takes the slot, whoever has taken
-    it in between.
-    """
-    slots = ConcurrencySlotsTable
-    is_free = (
-        slots.c.concurrency_key == concurrency_key,
-        slots.c.step_key.is_(None),
-        slots.c.deleted.is_(False),
-    )
-    with self.index_connection() as connection:
-        found = connection.execute(slots.select().where(*is_free).limit(1)).mappings().first()
-        if found is None:
-            return ConcurrencySlotStatus.BLOCKED
-        mine = slots.update().values(run_id=run_id, step_key=step_key).where(slots.c.id == found["id"], *is_free)
-        is_mine = connection.execute(mine).rowcount == 1
-    return ConcurrencySlotStatus.CLAIMED if is_mine else ConcurrencySlotStatus.BLOCKED

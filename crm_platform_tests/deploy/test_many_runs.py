@@ -16,7 +16,7 @@ from dagster._utils.concurrency import ConcurrencySlotStatus
 
 from crm_platform.cli import main
 from crm_platform.defs.jobs import EVERYTHING
-from crm_platform.defs.waiting import claimed
+from crm_platform.defs.slots import claimed
 from crm_platform.lake import Lake
 from crm_platform_tests.defs.test_waiting import as_installed
 from crm_platform_tests.deploy.many import run_all, run_until
@@ -96,7 +96,7 @@ def slots_given(claim, storage):
 
 @pytest.mark.usefixtures("served")
 def test_dagster_gives_the_one_slot_of_a_pool_to_two_runs_that_ask_at_the_same_instant_and_ours_does_not():
-    """Why `waiting.claimed` is there; when the first half fails, Dagster has mended it, and it may go."""
+    """Why `slots.claimed` is there; when the first half fails, Dagster has mended it, and it may go."""
     with dg.DagsterInstance.get() as instance:
         storage = instance.event_log_storage
         assert slots_given(as_installed(sql_event_log).SqlEventLogStorage._claim_concurrency_slot, storage) == 2
