@@ -52,8 +52,8 @@ test-pythons: ## The rooms without Dagster, tested with every Python from 3.11 t
 test-kills: install ## The run is killed at twenty random moments instead of five.
 	@CRM_PLATFORM_KILLS=20 $(BIN)/python -m pytest -n 2 crm_platform_tests/defs/test_kill.py
 
-test-faults: install ## Every fault of the matrix, told and mended; writes docs/faults.md (FAULT=… for some).
-	@CRM_PLATFORM_FAULTS=1 $(BIN)/python -m pytest -q -n 0 -m "" $(FAULT:%=-k %) crm_platform_tests/faults
+test-faults: install ## Every fault of the matrix, told and mended; writes docs/faults.md (FAULT="one or another" for some).
+	@CRM_PLATFORM_FAULTS=1 $(BIN)/python -m pytest -q -n 0 -m "" $(if $(FAULT),-k "$(FAULT)") crm_platform_tests/faults
 
 test-browser: install ## A red day under a real dg dev, in headless Chromium (needs chromium and chromium-driver).
 	@$(BIN)/python -m pytest -q -n 0 -m "" crm_platform_tests/defs/test_on_call.py

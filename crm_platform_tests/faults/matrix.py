@@ -142,12 +142,14 @@ ANSWERS = [
     Fault("quota_403", "The day's quota is used up in the middle of a run.", i.answered(quota_403={"calls": 30}),
           (RUN,), r.run_again, "the quota is there again, the run again", waits=(f"2026-03-01: {EVERYTHING}",)),
 ]  # fmt: skip
+REFUSED = "the newest training set is refused"
 TABLES = [
     Fault("duplicates", "A day of history holds every version twice.", i.spoiled("history/lead", "duplicates", twice),
           ("check_failed: history/lead duplicates on 2026-03-04",), r.rebuild(i.RED, "history/lead duplicates"),
-          LEADS, "healthy", smoke=True),
+          LEADS, "healthy", waits=(REFUSED,), smoke=True),
     Fault("broken_rows", "History holds values that no contract allows.", i.spoiled("history/lead", "contract", unnamed),
-          ("check_failed: history/lead contract on 2026-03-04",), r.rebuild(i.RED), LEADS, "healthy"),
+          ("check_failed: history/lead contract on 2026-03-04",), r.rebuild(i.RED), LEADS, "healthy",
+          waits=(REFUSED,)),
     Fault("missing_day", "A day of history is empty.", i.spoiled("history/lead", "missing_days", emptied),
           ("check_failed: history/lead missing_days on 2026-03-04",), r.rebuild(i.RED), LEADS, "healthy"),
     Fault("cut_file", "A file lost a row behind the log.", i.cut_behind_the_log,
@@ -169,11 +171,10 @@ RUNS = [
           ("sensor_failing: sensor new_changes",), r.ticks_again, "the CRM answers again", "healthy"),
     Fault("dead_target", "The alerts' target is dead while a check fails.", i.dead_target,
           ("check_failed: history/lead duplicates on 2026-03-04",), r.target_again,
-          f"the target answers again; {LEADS}", "healthy"),
+          f"the target answers again; {LEADS}", "healthy", waits=(REFUSED,)),
 ]  # fmt: skip
 MARCH = "`rebuild --from 2026-03-01 --objects lead,activity`, `check features/lead leakage_truncation`"
 TRUNCATED = "check_failed: features/lead leakage_truncation"
-REFUSED = "the newest training set is refused"
 LEAKS = [
     Fault("leak_early_activity", "Activities count three days before they happen.", k.leaking("activity", k.early),
           (f"{TRUNCATED} on 2026-03-17 and 28 more",), r.rebuild(FIRST, "features/lead leakage_truncation"), MARCH, "long"),
