@@ -16,6 +16,7 @@ from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
 from crm_platform.quality.leakage import recomputed, truncated, whole_past
+from crm_platform.quality.losses import landing_losses
 from crm_platform.quality.parity import parity
 from crm_platform.quality.planted import planted_leak
 from crm_platform.quality.reconciliation import reconciliation
@@ -55,6 +56,8 @@ def checklist(manifest: Manifest, contracts: Mapping[str, Contract]) -> list[Dec
 
 def _of_feed(contracts: Sequence[Contract]) -> list[Declared]:
     table = f"landing/changes/{contracts[0].object}"
+    rooms = ("landing/changes", "landing/snapshot", "quarantine")
+    landed = [f"{room}/{contract.object}" for room in rooms for contract in contracts]
 
     def fresh(platform: Platform, lake: Lake, _: Sequence[dt.date]) -> CheckResult:
         with platform.connected() as source:
@@ -73,6 +76,14 @@ def _of_feed(contracts: Sequence[Contract]) -> list[Declared]:
             table,
             "The watermark is not far behind the source's clock.",
             fresh,
+            gates=False,
+            by_day=False,
+        ),
+        Declared(
+            "lost_files",
+            table,
+            "Every file of what landed, of all objects, is there: nothing here can be derived from again.",
+            lambda _platform, lake, _days: landing_losses(lake, landed),
             gates=False,
             by_day=False,
         ),

@@ -2,8 +2,9 @@
 
 import polars as pl
 
-from crm_platform.lake import Lake, LostFile, layout_of, lost_files, query
-from crm_platform.quality.result import MOST_EXAMPLES, CheckResult, Finding
+from crm_platform.lake import Lake, layout_of, lost_files, query
+from crm_platform.quality.losses import finding_of
+from crm_platform.quality.result import CheckResult, Finding
 
 REMEDY = (
     "Read the table with DuckDB from its files and compare: a file that the log does not name, or one that is gone, shows in "
@@ -24,9 +25,8 @@ def parity(lake: Lake, table: str) -> CheckResult:
         return CheckResult("parity", table, [Finding(passed=True, what="Nothing is written yet.")], REMEDY)
     lost = lost_files(lake, table)
     if lost:
-        return CheckResult(
-            "parity", table, [_of_lost(lake, table, lost)], REMEDY.replace("DAY", str(lost[0].part or "DAY"))
-        )
+        found = finding_of(lost, "", lake.rows(table))
+        return CheckResult("parity", table, [found], REMEDY.replace("DAY", str(lost[0].part or "DAY")))
     version, partition = lake.version(table), layout_of(table).partition
     newest = max(lake.days(table, version), default=None) if partition else None
     rows = lake.scan(table, version=version, days=None if newest is None else [newest])
@@ -53,18 +53,6 @@ def parity(lake: Lake, table: str) -> CheckResult:
     missed = max(abs(logged - n) for n in counted.values()) or rows.select(pl.len()).collect().item()
     wrong = Finding(passed=False, what=what, day=None, failing=missed, total=logged, examples=shown)
     return CheckResult("parity", table, [wrong], REMEDY.replace("DAY", str(newest)))
-
-
-def _of_lost(lake: Lake, table: str, lost: list[LostFile]) -> Finding:
-    """What a table is found to be of which files cannot be read."""
-    shown = pl.DataFrame([{"day": str(one.part), "file": one.path, "why": one.why, "rows": one.rows} for one in lost])
-    return Finding(
-        passed=False,
-        what=f"{len(lost)} files that the log names cannot be read; the first {lost[0].why}.",
-        failing=sum(one.rows for one in lost),
-        total=lake.rows(table),
-        examples=shown.head(MOST_EXAMPLES),
-    )
 
 
 def unlike(ours: pl.LazyFrame, theirs: pl.LazyFrame) -> list[str]:

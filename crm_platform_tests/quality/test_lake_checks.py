@@ -1,6 +1,7 @@
 """Checks that look at the lake: each says which day fails, in how many rows, with which example, and what to do."""
 
 import datetime as dt
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -15,6 +16,7 @@ from crm_platform.quality.drift import landed_drift
 from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
+from crm_platform.quality.losses import landing_losses
 from crm_platform.quality.reconciliation import reconciliation
 from crm_platform_tests.history.test_build import CONTRACTS, MANIFEST, WEEK, export, land
 from crm_platform_tests.landing.test_snapshots import DAY, DEAL, END, GOOD, Exporting, manifest_with_deals
@@ -125,6 +127,22 @@ def test_a_batch_left_open_fails_until_it_is_repeated(lake):
     assert "feed-0000000002 is open" in found.summary()
     fed(lake, (2, "10", "20", True))
     assert offset_gaps(lake).passed
+
+
+def test_a_file_of_landing_that_is_gone_is_told_with_its_table_day_and_rows_before_anybody_reads(lake):
+    built(lake, *LIFE)
+    landed = ["landing/changes/company", "landing/changes/person", "quarantine/company"]
+    whole = landing_losses(lake, landed)
+    assert (whole.passed, whole.total) == (True, 12)
+    gone = lake.rows_by_day("landing/changes/company")[TUESDAY]
+    for file in lake.files("landing/changes/company", [TUESDAY]):
+        Path(file).unlink()
+    found = landing_losses(lake, landed)
+    assert (found.passed, found.failing, found.total) == (False, gone, 12)
+    assert "of landing/changes/company that the log names cannot be read; the first is missing." in found.summary()
+    assert "crm-platform landing restore landing/changes/company" in found.remedy
+    assert found.findings[0].examples is not None
+    assert found.findings[0].examples.row(0)[:2] == ("landing/changes/company", str(TUESDAY))
 
 
 def test_a_watermark_far_behind_is_told_with_the_span(lake):

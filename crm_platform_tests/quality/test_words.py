@@ -24,6 +24,7 @@ from crm_platform.quality.duplicates import duplicates
 from crm_platform.quality.freshness import freshness
 from crm_platform.quality.gaps import missing_days, offset_gaps
 from crm_platform.quality.leakage import recomputed, truncated, whole_past
+from crm_platform.quality.losses import landing_losses
 from crm_platform.quality.parity import parity
 from crm_platform.quality.predictors import PredictorLimits
 from crm_platform.quality.reconciliation import reconciliation
@@ -144,6 +145,13 @@ def of_parity(lake):
     yield parity(Lake(lake.root), "current/company")
 
 
+def of_losses(lake):
+    built(lake, *LIFE)
+    for file in lake.files("landing/changes/company", [TUESDAY]):
+        Path(file).unlink()
+    yield landing_losses(lake, ["landing/changes/company"])
+
+
 def of_steps(lake):
     step = a_step(lake)
     spoil(lake, step["entity_id"], step["known_date"], changed_at=pl.col("known_at") + dt.timedelta(hours=1))
@@ -181,6 +189,7 @@ ON_COMPANIES = (
     of_values,
     of_volume,
     of_parity,
+    of_losses,
 )
 ON_LEADS = (of_steps, of_leaks, of_training)
 
