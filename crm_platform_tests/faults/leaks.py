@@ -1,4 +1,4 @@
-"""Leaks: timelines built from a history that believes too much, and a label among the features.
+"""Leaks of five kinds: timelines built from a history that believes too much, and a label among the features.
 
 Each takes a stage over a healthy lake, as in `injections`; what leaks is built for real, and takes the place of the true one.
 """
@@ -11,7 +11,7 @@ from collections.abc import Callable
 import polars as pl
 
 from crm_platform.features.shelf import NEWEST, point_to, store, stored_set
-from crm_platform_tests.defs.test_leaks import built_from, shifted
+from crm_platform_tests.defs.test_leaks import built_from, put, shifted
 from crm_platform_tests.faults.injections import Injection, checked
 from crm_platform_tests.faults.stage import TRAINING, Stage
 
@@ -33,6 +33,28 @@ def early(rows: pl.DataFrame) -> pl.DataFrame:
     names = ("event_time", "processed_time", "occurred_at")
     ahead = pl.col("event_time") >= dt.datetime(2026, 3, 20, tzinfo=dt.UTC)
     return shifted(rows, ahead, **{name: pl.col(name) - dt.timedelta(days=3) for name in names})
+
+
+def todays_status(rows: pl.DataFrame) -> pl.DataFrame:
+    """The status of today in the past."""
+    today = pl.col("status").drop_nulls().last().over("entity_id", order_by=["event_time", "processed_time"])
+    return shifted(rows, pl.col("status").is_not_null(), status=today)
+
+
+def at_event_time(rows: pl.DataFrame) -> pl.DataFrame:
+    """Late rows, known when they happened."""
+    since = pl.col("event_time") >= dt.datetime(2026, 3, 10, tzinfo=dt.UTC)
+    return shifted(rows, since, processed_time=pl.col("event_time"))
+
+
+def kept_too_long(stage: Stage) -> None:
+    """Windows that keep what left them a microsecond ago."""
+    stage.tick()
+    stage.meet()
+    steps = stage.lake.scan("features/lead").collect()
+    later = pl.col("known_at") + dt.timedelta(microseconds=1)
+    put(stage.lake, shifted(steps, pl.col("changed_at") < pl.col("known_at"), known_at=later))
+    checked(stage, "features/lead", "leakage_truncation")
 
 
 def label_among_the_features(stage: Stage) -> None:

@@ -174,10 +174,18 @@ RUNS = [
           f"the target answers again; {LEADS}", "healthy", waits=(REFUSED,)),
 ]  # fmt: skip
 MARCH = "`rebuild --from 2026-03-01 --objects lead,activity`, `check features/lead leakage_truncation`"
+CUT = r.rebuild_red("features/lead leakage_truncation")
+RED_ON = "`rebuild --from` the first red day, `--objects lead,activity`, `check features/lead leakage_truncation`"
 TRUNCATED = "check_failed: features/lead leakage_truncation"
 LEAKS = [
     Fault("leak_early_activity", "Activities count three days before they happen.", k.leaking("activity", k.early),
           (f"{TRUNCATED} on 2026-03-17 and 28 more",), r.rebuild(FIRST, "features/lead leakage_truncation"), MARCH, "long"),
+    Fault("leak_todays_status", "The status of today stands in the past.", k.leaking("lead", k.todays_status),
+          (f"{TRUNCATED} on 2026-03-01 and 43 more",), CUT, RED_ON, "long", waits=(REFUSED,)),
+    Fault("leak_event_time", "Late rows are believed at their event time.", k.leaking("activity", k.at_event_time),
+          (f"{TRUNCATED} on 2026-03-10 and 33 more",), CUT, RED_ON, "long", waits=(REFUSED,)),
+    Fault("leak_window", "Windows keep what left them a microsecond ago.", k.kept_too_long,
+          (f"{TRUNCATED} on 2026-03-09 and 33 more",), CUT, RED_ON, "long", waits=(REFUSED,)),
     Fault("leak_label", "The label stands among the features.", k.label_among_the_features,
           ("check_failed: training/lead_conversion leakage", "run_failed: __ASSET_JOB on 2026-03-01...2026-04-14"),
           r.train_again, "the training set is materialized again, `check training/lead_conversion`", "long",
