@@ -54,10 +54,15 @@ def restore_landing(config: Path | None, table: str, by: str, *, give_up: bool) 
     said = f"{table} forgets {len(report.lost)} files of {gone:,} rows; {report.rows:,} rows were read again."
     if not report.days:
         return said
+    name, days = table.rsplit("/", maxsplit=1)[-1], ", ".join(map(str, report.days))
     if table.startswith("landing/snapshot"):
-        name = table.rsplit("/", maxsplit=1)[-1]
         without = f" or run `crm-platform snapshot skip DAY --object {name}`" if give_up else ""
-        return f"{said} Materialize {table} for {', '.join(map(str, report.days))}{without}."
+        return f"{said} Materialize {table} for {days}{without}."
+    if table.startswith("landing/changes") and give_up:
+        return (
+            f"{said} What was built from them stands as long as nobody rebuilds {days}. Materialize landing/snapshot/{name} "
+            "where the CRM can be exported: its repairs say what it shows by now."
+        )
     return f"{said} Now run: crm-platform rebuild --from {report.days[0]}"
 
 

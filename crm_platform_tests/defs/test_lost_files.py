@@ -167,7 +167,23 @@ def test_a_lost_snapshot_is_forgotten_and_exported_again_where_exports_are_dated
     assert {table: found[table] for table in whole} == whole
 
 
-def test_what_only_quarantine_held_is_given_up_when_somebody_says_so(settings):
+def test_changes_that_are_given_up_leave_history_as_it_is_and_no_night_asks_to_rebuild_it(settings):
+    lake = Lake(settings.lake_root)
+    gone = lose(lake, "landing/changes/lead", MARCH_25)
+    before = versions(lake)
+    done = command(settings, "landing", "restore", "landing/changes/lead", "--give-up", "--by", "ann")
+    assert done.exit_code == 0, done.output
+    assert f"landing/changes/lead forgets 1 files of {gone} rows; 0 rows were read again." in done.output
+    assert "What was built from them stands as long as nobody rebuilds 2026-03-25." in done.output
+    after = versions(Lake(settings.lake_root))
+    assert {table for table in after if after[table] != before[table]} == {"landing/changes/lead", "audit/log"}
+    assert late_data(platform=Platform.from_settings(settings)).skip_message.startswith("Every day is what")
+    assert audit_log(lake).select("actor", "action", "subject").row(-1) == (
+        "ann", "landing.give_up", "landing/changes/lead",
+    )  # fmt: skip
+
+
+def test_what_is_derived_is_not_restored(settings):
     refused = command(settings, "landing", "restore", "history/lead")
     assert refused.exit_code == 1
     assert "history/lead holds nothing that landed: what is derived is rebuilt." in refused.output

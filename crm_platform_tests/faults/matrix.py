@@ -12,6 +12,7 @@ import polars as pl
 from crm_platform_tests.faults import answers as a
 from crm_platform_tests.faults import injections as i
 from crm_platform_tests.faults import leaks as k
+from crm_platform_tests.faults import losses as l
 from crm_platform_tests.faults import remedies as r
 from crm_platform_tests.pipeline import FIRST
 
@@ -154,6 +155,15 @@ TABLES = [
           ("check_failed: history/lead missing_days on 2026-03-04",), r.rebuild(i.RED), LEADS, "healthy"),
     Fault("cut_file", "A file lost a row behind the log.", i.cut_behind_the_log,
           ("check_failed: history/lead parity",), r.rebuild(i.RED), LEADS, "healthy"),
+    Fault("lost_history", "A file of history is gone.", l.lost("history/lead", "history/lead parity"),
+          ("check_failed: history/lead parity",), r.rebuild(i.RED), LEADS, "healthy"),
+    Fault("lost_landing", "A file of landed changes is gone, and a rebuild refuses.", l.lost(l.LEADS, l.LOST_FILES),
+          (f"check_failed: {l.LOST_FILES}",), l.restore,
+          "`landing restore landing/changes/lead`, `rebuild --from 2026-03-04`, `check " + l.LOST_FILES + "`", "healthy"),
+    Fault("lost_for_good", "A file of landed changes is gone, and the feed keeps them no more.", l.lost(l.LEADS, l.LOST_FILES),
+          (f"check_failed: {l.LOST_FILES}",), l.give_up,
+          "`landing restore landing/changes/lead --give-up`, `check " + l.LOST_FILES + "`", "healthy", equal="current",
+          finding="Only landing lacks the rows: history keeps what it was built from, and no night asks for it to be rebuilt."),
 ]  # fmt: skip
 RUNS = [
     Fault("poisoned_backfill", "A backfill over six days meets one whose export has another shape.", a.poisoned,
@@ -187,7 +197,7 @@ LEAKS = [
     Fault("leak_window", "Windows keep what left them a microsecond ago.", k.kept_too_long,
           (f"{TRUNCATED} on 2026-03-09 and 33 more",), CUT, RED_ON, "long", waits=(REFUSED,)),
     Fault("leak_label", "The label stands among the features.", k.label_among_the_features,
-          ("check_failed: training/lead_conversion leakage", "run_failed: __ASSET_JOB on 2026-03-01...2026-04-14"),
+          ("check_failed: training/lead_conversion leakage",),
           r.train_again, "the training set is materialized again, `check training/lead_conversion`", "long",
           waits=(REFUSED,)),
 ]  # fmt: skip

@@ -25,6 +25,7 @@ from crm_platform.defs.assembly import build_defs
 from crm_platform.defs.days import range_tags
 from crm_platform.defs.jobs import EVERYTHING
 from crm_platform.defs.platform import Platform
+from crm_platform.defs.rebuilding import late_data
 from crm_platform.defs.sandboxed import dagster_home
 from crm_platform.defs.settings import Settings, load_settings
 from crm_platform.features import training_set
@@ -171,6 +172,10 @@ class Stage:
                     lacking[missing[0]].append(name)
         told = [f"{day}: {', '.join(names)}" for day, names in sorted(lacking.items())]
         return told + (["the newest training set is refused"] if self.is_training_refused() else [])
+
+    def is_stale(self) -> bool:
+        """Whether the night would ask for days to be derived again."""
+        return isinstance(late_data(platform=Platform.from_settings(self.settings)), dg.RunRequest)
 
     def is_training_refused(self) -> bool:
         """Whether the newest training set, if there is one, is refused to whoever asks for it."""
