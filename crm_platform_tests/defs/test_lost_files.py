@@ -176,7 +176,7 @@ def test_changes_that_are_given_up_leave_history_as_it_is_and_no_night_asks_to_r
     assert f"landing/changes/lead forgets 1 files of {gone} rows; 0 rows were read again." in done.output
     assert "What was built from them stands as long as nobody rebuilds 2026-03-25." in done.output
     after = versions(Lake(settings.lake_root))
-    assert {table for table in after if after[table] != before[table]} == {"landing/changes/lead", "audit/log"}
+    assert {table for table in after if after[table] != before.get(table)} == {"landing/changes/lead", "audit/log"}
     assert late_data(platform=Platform.from_settings(settings)).skip_message.startswith("Every day is what")
     assert audit_log(lake).select("actor", "action", "subject").row(-1) == (
         "ann", "landing.give_up", "landing/changes/lead",
