@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from crm_platform.defs.assembly import build_defs
+from crm_platform.defs.jobs import INCREMENT
 from crm_platform_tests.faults.injections import RED, Injection
 from crm_platform_tests.faults.stage import Stage
 from crm_platform_tests.pipeline import FIRST
@@ -46,6 +47,17 @@ def in_parts(rows: int, **change: Any) -> Injection:
             stage.run()
 
     return inject
+
+
+def late(stage: Stage) -> None:
+    """Rows come after midnight and after their day was built; history is what they come to all the same."""
+    faults = {"late_commits": {"share": 0.3, "lag_seconds": 20 * 3600}}
+    with stage.crm(like={"head": midnight(FIRST + 2 * DAY)}, **faults):
+        stage.meet()
+        assert stage.run(FIRST, FIRST + DAY, job=INCREMENT)
+    with stage.crm(**faults):
+        assert stage.run(FIRST + 2 * DAY, job=INCREMENT)
+    assert not stage.is_stale()
 
 
 def away(stage: Stage) -> None:

@@ -125,6 +125,7 @@ DRIFTS = [
           finding="The check stays failed for the days that landed, and the mute says that it is known."),
 ]  # fmt: skip
 ANSWERS = [
+    Fault("late_commits", "Rows show up 20 hours late, behind the cursor and after midnight.", a.late, equal="nothing"),
     Fault("timestamp_ties", "More rows at one timestamp than fit a page.",
           a.held_to(manifest=a.NARROW, timestamp_ties={"day": 2}), equal="nothing"),
     Fault("null_locator", "Exports that fail once, and whose end is the word null.", i.answered(null_locator={})),
@@ -138,6 +139,10 @@ ANSWERS = [
     Fault("feed_gap", "Nobody reads for longer than the feed keeps its changes: two days are lost.", a.away,
           ("run_failed: everything on 2026-03-03...2026-03-06",), r.go_on(a.FORGETS), "`feed skip`, the run again",
           waits=(f"2026-03-03: {EVERYTHING}",), equal="current"),
+    Fault("merge_styles", "Merges by a third id, and chains of them.", i.answered(merge_styles={"more": 9}),
+          equal="nothing", accounts=90),
+    Fault("hidden_deletes", "Hard deletes that no event tells of, and deletes of what was never seen.",
+          i.answered(hidden_deletes={}), equal="nothing", loses=True, accounts=90),
     Fault("rate_limited", "Every third call is answered 429.", i.answered(rate_limited={"every": 3, "retry_after": 0})),
     Fault("server_errors", "Bursts of 503.", i.answered(server_errors={"every": 10})),
     Fault("truncated_bodies", "Downloads that break off.", i.answered(truncated_bodies={})),
