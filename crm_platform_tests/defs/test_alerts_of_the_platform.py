@@ -1,7 +1,5 @@
 """The alerts of the whole graph over a small sandbox: failing checks by day, late days, and what a quiet tick costs."""
 
-import time
-
 import dagster as dg
 import pytest
 
@@ -29,9 +27,7 @@ def told(tmp_path):
                 context = dg.build_sensor_context(
                     instance=instance, definitions=defs, resources={"platform": defs.resources["platform"]}
                 )
-                began = time.perf_counter()
-                said = sensor(context).skip_message
-                return said, time.perf_counter() - began
+                return sensor(context).skip_message
 
         return settings, ticked
 
@@ -41,15 +37,15 @@ def told(tmp_path):
 def test_a_check_that_fails_in_a_run_is_told_once_with_its_days(tmp_path, told):
     with sandbox_at(tmp_path / "sandbox", days=2, accounts=10, faults=RENAMED) as base_url:
         settings, ticked = told(base_url)
-        assert ticked()[0] == "From now on what goes wrong is told."
+        assert ticked() == "From now on what goes wrong is told."
         run_days(settings, FIRST, settings.last_day)
-    said = ticked()[0].split("; ")
+    said = ticked().split("; ")
     assert [line.split(" (")[0] for line in said if line.startswith("check_failed")] == [
         "check_failed: gate/red nothing_red",
         "check_failed: landing/changes/owner quarantine on 2026-03-01",
         "check_failed: landing/snapshot/owner schema_drift on 2026-03-01, 2026-03-02",
     ]
-    assert ticked()[0] == QUIET
+    assert ticked() == QUIET
 
 
 def test_a_day_that_should_be_built_and_is_not_is_late_until_it_is(tmp_path, told):
@@ -57,16 +53,14 @@ def test_a_day_that_should_be_built_and_is_not_is_late_until_it_is(tmp_path, tol
         settings, ticked = told(base_url)
         ticked()
         assert run_days(settings, FIRST, settings.last_day, job=INCREMENT)
-        assert ticked()[0] == QUIET
+        assert ticked() == QUIET
         with dg.DagsterInstance.get() as instance:
             instance.wipe_assets([dg.AssetKey(["history", "lead"])])
-        assert ticked()[0] == (
+        assert ticked() == (
             "partition_late: tables behind on 2026-03-01 (1 tables: history/lead), since 2026-03-02 00:00 UTC. "
             "See docs/runbook.md#partition_late. Then: dagster asset materialize -m crm_platform.definitions "
             "--select 'key:history/lead' --partition-range 2026-03-01...2026-03-02"
         )
-        ticks = [ticked() for _ in range(5)]
-        assert {said for said, _ in ticks} == {QUIET}
-        assert min(took for _, took in ticks) < 0.2
+        assert {ticked() for _ in range(5)} == {QUIET}
         assert run_days(settings, FIRST, settings.last_day, job=INCREMENT)
-    assert ticked()[0].startswith("well again: partition_late: tables behind on 2026-03-01, open since ")
+    assert ticked().startswith("well again: partition_late: tables behind on 2026-03-01, open since ")

@@ -72,5 +72,4 @@ def test_a_run_that_waits_for_another_costs_next_to_no_processor_time(tmp_path):
         assert job.execute_in_process(instance=instance).success
         took, used = time.monotonic() - begun, time.process_time() - used
         first.join()
-    assert 5 < took < 12
     assert used < took / 2
