@@ -16,7 +16,7 @@ from crm_platform.history.links import roots_of
 
 Frame = pl.DataFrame | pl.LazyFrame
 
-ROWS_AT_ONCE = 10_000_000
+ROWS_AT_ONCE = 4_000_000
 """How many versions of activities are held at once, about."""
 
 
