@@ -75,7 +75,7 @@ def _timeline(
             progress=asked.tell,
         )
 
-    def stale(asked: Asked) -> dt.date | None:
+    def stale(asked: Asked, _: dt.date) -> dt.date | None:
         return stale_from(asked.lake, asked.contracts, bound, watermark=asked.watermark)
 
     def moved(lake: Lake, days: Sequence[dt.date]) -> Facts:

@@ -70,8 +70,8 @@ def _history(
             progress=asked.tell,
         )
 
-    def stale(asked: Asked) -> dt.date | None:
-        return stale_from(asked.lake, manifest, asked.contracts, name, watermark=asked.watermark)
+    def stale(asked: Asked, before: dt.date) -> dt.date | None:
+        return stale_from(asked.lake, manifest, asked.contracts, name, before=before, watermark=asked.watermark)
 
     return built_by_day(spec, build, stale, late_in=[table])
 
@@ -93,7 +93,7 @@ def _merges(manifest: Manifest, days: dg.PartitionsDefinition, sources: Mapping[
     def build(asked: Asked, days: Sequence[dt.date]) -> BuildReport:
         return build_merges(asked.lake, manifest, asked.contracts, days, first_day=asked.first_day, progress=asked.tell)
 
-    return built_by_day(spec, build, lambda asked: merges_stale_from(asked.lake, manifest), late_in=[table])
+    return built_by_day(spec, build, lambda asked, _: merges_stale_from(asked.lake, manifest), late_in=[table])
 
 
 def _current(contract: Contract, sources: Mapping[str, Sources]) -> dg.AssetsDefinition:

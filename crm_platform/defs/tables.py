@@ -100,7 +100,7 @@ class Asked:
 def built_by_day(
     spec: dg.AssetSpec,
     build: Callable[[Asked, Sequence[dt.date]], Built],
-    stale_from: Callable[[Asked], dt.date | None],
+    stale_from: Callable[[Asked, dt.date], dt.date | None],
     *,
     late_in: Sequence[str],
     seen_in: Callable[[Lake, Sequence[dt.date]], Facts] | None = None,
@@ -113,7 +113,8 @@ def built_by_day(
     Args:
         spec: The table.
         build: Builds a stretch of days.
-        stale_from: The earliest day that is not any more what it would be built as.
+        stale_from: The earliest day that is not any more what it would be built as, if it is one before the day asked for;
+            later ones need not be looked at.
         late_in: The tables whose rows tell how late it was recorded what a day is made of.
         seen_in: Facts read off the days that are over and in a picture of the newest one; None where there are none.
     """
@@ -133,7 +134,7 @@ def built_by_day(
         for file in lost:
             context.log.warning(f"{file}: its day is built again")  # noqa: G004
         with explained(lake, read_by(spec)):
-            stale = stale_from(asked) if days[0] > platform.first else None
+            stale = stale_from(asked, days[0]) if days[0] > platform.first else None
             begin = max(min(filter(None, (stale, days[0]))), platform.first)
             if begin < days[0]:
                 context.log.info(f"{begin} is not what has landed by now comes to: building from there")  # noqa: G004

@@ -176,15 +176,16 @@ def compared(
         suspicious = pl.concat([suspicious, whole.versions.select(pool.columns)])
 
 
-def chunks(told: Iterable[Told], rows: int = CHUNK_ROWS) -> Iterator[list[Told]]:
-    """Snapshots to be compared together: the first stands alone, the others as far as their rows fit."""
+def chunks(told: Iterable[Told], rows: int | None = None) -> Iterator[list[Told]]:
+    """Snapshots to be compared together: the first stands alone, the others as far as their rows fit (CHUNK_ROWS)."""
+    most = CHUNK_ROWS if rows is None else rows
     held: list[Told] = []
     for one in told:
         if one.is_first:
             yield [one]
             continue
         held.append(one)
-        if sum(each.rows.height for each in held) >= rows:
+        if sum(each.rows.height for each in held) >= most:
             yield held
             held = []
     if held:

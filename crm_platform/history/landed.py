@@ -3,7 +3,7 @@
 Reads and writes tables, decides nothing: which days are read is `build`'s question, what they come to `derive`'s answer.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date, datetime
 
 import polars as pl
@@ -13,10 +13,13 @@ from crm_platform.history.derive import Told
 from crm_platform.history.errors import SnapshotError
 from crm_platform.history.reconcile import Snapshot
 from crm_platform.history.versions import CONFLICT, IDENTITY, WINNERLESS
-from crm_platform.lake import Lake, fingerprint
+from crm_platform.lake import Lake, Part, fingerprint
 
-DAYS_AT_ONCE = 10
-"""Of how many days the snapshots are read together."""
+OF_EXPORT = ("started_at", "finished_at", "_complete", "_batch_id", "_ingested_at")
+"""What every row of a snapshot says of the export that told it."""
+
+ROWS_AT_ONCE = 1_000_000
+"""How many rows of snapshots are read together, about; a day that has more is read alone."""
 
 
 def landed_changes(lake: Lake, contract: Contract, days: Sequence[date]) -> pl.LazyFrame:
@@ -31,16 +34,30 @@ def landed_snapshots(lake: Lake, contract: Contract, days: Sequence[date], water
         SnapshotError: A day holds rows of several exports.
     """
     table = f"landing/snapshot/{contract.object}"
-    landed = dates(lake.days(table))
+    rows_of = lake.rows_by_day(table)
+    landed = dates(list(rows_of))
     wanted = [day for day in landed if day in set(days)]
-    scanned = lake.scan(table, days=wanted, schema=contract.snapshot_schema)
-    for some in (wanted[n : n + DAYS_AT_ONCE] for n in range(0, len(wanted), DAYS_AT_ONCE)):
+    scanned = lake.scan(table, days=wanted, schema=contract.snapshot_schema).select(
+        "snapshot_date", *OF_EXPORT, "entity_id", *contract.columns
+    )
+    for some in _together(wanted, rows_of):
         read = scanned.filter(pl.col("snapshot_date").is_in(some)).collect()
         for day in some:
             rows = read.filter(pl.col("snapshot_date") == day)
             snapshot = _snapshot(table, day, rows)
             if day == landed[0] or snapshot.finished_at <= watermark:
                 yield Told(snapshot, rows.select("entity_id", *contract.columns), is_first=day == landed[0])
+
+
+def _together(days: Sequence[date], rows_of: Mapping[Part, int]) -> Iterator[list[date]]:
+    held: list[date] = []
+    for day in days:
+        if held and sum(rows_of[one] for one in held) + rows_of[day] > ROWS_AT_ONCE:
+            yield held
+            held = []
+        held.append(day)
+    if held:
+        yield held
 
 
 def unresolved(lake: Lake, object_name: str) -> pl.DataFrame:
@@ -78,7 +95,7 @@ def quarantine_rejected(lake: Lake, contract: Contract, rejected: pl.DataFrame) 
 
 
 def _snapshot(table: str, day: date, rows: pl.DataFrame) -> Snapshot:
-    taken = rows.select("started_at", "finished_at", "_complete", "_batch_id").unique()
+    taken = rows.select(OF_EXPORT[:-1]).unique()
     if taken.height != 1:
         raise SnapshotError.several(table, day, taken.height)
     started_at, finished_at, is_complete, batch_id = taken.row(0)

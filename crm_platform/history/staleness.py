@@ -13,9 +13,10 @@ from crm_platform import landing
 from crm_platform.contracts import Contract
 from crm_platform.history.carried import carried_versions, midnight
 from crm_platform.history.claims import Claim, claim_of, code_of
-from crm_platform.history.derive import Rules, compared, deciding_columns, looks_back_to, rules_of
+from crm_platform.history.derive import Rules, Told, chunks, compared, deciding_columns, looks_back_to, rules_of
 from crm_platform.history.errors import UnbuiltDayError
 from crm_platform.history.landed import dates, landed_changes, landed_snapshots, unresolved
+from crm_platform.history.reconcile import Snapshot
 from crm_platform.history.versions import IDENTITY, versions_from
 from crm_platform.lake import Lake, changed_days, first_lost, lost_files
 from crm_platform.sources import Manifest
@@ -26,8 +27,8 @@ def stale_from(
     manifest: Manifest,
     contracts: Mapping[str, Contract],
     object_name: str,
-    days: Sequence[date] | None = None,
     *,
+    before: date | None = None,
     watermark: datetime | None = None,
 ) -> date | None:
     """The earliest day whose history is not what its landed changes and snapshots come to; None if all are.
@@ -41,19 +42,19 @@ def stale_from(
         manifest: What the CRM declares.
         contracts: Its contracts, by object.
         object_name: The object.
-        days: Where to look; None for all days that something landed for.
+        before: Only days before this one are looked at; None for all that something landed for.
         watermark: Up to where the feed has landed; None for what landing says.
     """
     rules = rules_of(manifest, contracts[object_name])
     doubted = _doubted(lake, rules, _valid_claim(lake, rules))
     lost = first_lost(lake, f"history/{object_name}")
     changes, snapshots = (
-        [day for day in sorted(found if days is None else found.intersection(days)) if lost is None or day < lost]
+        [day for day in sorted(found) if all(day < end for end in (lost, before) if end is not None)]
         for found in doubted
     )
     lacking = _lacking(lake, rules, changes) if changes else {}
-    unlike = _unlike(lake, rules, snapshots, watermark or landing.watermark(lake)) if snapshots else []
-    return min([*lacking, *unlike, *([] if lost is None else [lost])], default=None)
+    unlike = _first_unlike(lake, rules, snapshots, watermark or landing.watermark(lake)) if snapshots else None
+    return min([*lacking, *(day for day in (unlike, lost) if day is not None)], default=None)
 
 
 def claimed(lake: Lake, rules: Rules, since: datetime, watermark: datetime) -> tuple[Claim, datetime] | None:
@@ -67,8 +68,8 @@ def claimed(lake: Lake, rules: Rules, since: datetime, watermark: datetime) -> t
     end = since if lost is None else min(since, midnight(lost))
     changes, snapshots = ([day for day in days if midnight(day) < end] for days in _doubted(lake, rules, found))
     stale = [*_lacking(lake, rules, changes)] if changes else []
-    stale += _unlike(lake, rules, sorted(snapshots), watermark) if snapshots else []
-    stale += [] if lost is None else [lost]
+    unlike = _first_unlike(lake, rules, sorted(snapshots), watermark) if snapshots else None
+    stale += [day for day in (unlike, lost) if day is not None]
     holds = min([midnight(day) for day in stale], default=claim.until)
     return (claim, holds) if found is not None or holds >= since else None
 
@@ -149,26 +150,34 @@ def _lacking(lake: Lake, rules: Rules, days: Sequence[date]) -> dict[date, int]:
     return dict(found.iter_rows())
 
 
-def _unlike(lake: Lake, rules: Rules, days: Sequence[date], watermark: datetime | None) -> list[date]:
-    """The days of snapshots that have told nothing yet, or would tell something else now."""
+def _first_unlike(lake: Lake, rules: Rules, days: Sequence[date], watermark: datetime | None) -> date | None:
+    """The earliest day whose snapshot has told nothing yet, or would tell something else now."""
     contract = rules.contract
-    told = [] if watermark is None else list(landed_snapshots(lake, contract, days, watermark))
-    if not told:
-        return []
-    last = told[-1].snapshot
     table = f"history/{contract.object}"
-    later = [one for one in told if not one.is_first]
-    unlike: list[date] = []
-    if later:
-        carried = carried_versions(lake, contract, lake.version(table)).since(looks_back_to(later, rules), last.day)
-        pool = carried.filter(pl.col("processed_time") <= last.finished_at).select(deciding_columns(contract)).collect()
-        found = compared(pool, later, rules, unresolved(lake, contract.object))
-        unlike = [one.snapshot.day for one in found if not one.versions.is_empty()]
-    if told[0].is_first:
-        history = lake.scan(table, schema=contract.history_schema).filter(
-            pl.col("processed_date") <= last.day, pl.col("processed_time") <= last.finished_at
+    told = iter(()) if watermark is None else landed_snapshots(lake, contract, days, watermark)
+    carried, in_doubt = carried_versions(lake, contract, lake.version(table)), unresolved(lake, contract.object)
+    opening: Told | None = None
+    last: Snapshot | None = None
+    for chunk in chunks(told):
+        last = chunk[-1].snapshot
+        if chunk[0].is_first:
+            opening = chunk[0]
+            continue
+        known = carried.since(looks_back_to(chunk, rules), last.day).filter(
+            pl.col("processed_time") <= last.finished_at
         )
-        heard = history.filter(pl.col("operation") == "snapshot").select(pl.col("processed_date").unique()).collect()
-        opened = heard.get_column("processed_date").to_list() == [told[0].snapshot.day] or told[0].rows.is_empty()
-        unlike += [] if opened else [told[0].snapshot.day]
-    return unlike
+        found = compared(known.select(deciding_columns(contract)).collect(), chunk, rules, in_doubt)
+        unlike = next((one.snapshot.day for one in found if not one.versions.is_empty()), None)
+        if unlike is not None:
+            return unlike if opening is None else min(unlike, _unopened(lake, contract, opening, last) or unlike)
+    return None if opening is None or last is None else _unopened(lake, contract, opening, last)
+
+
+def _unopened(lake: Lake, contract: Contract, opening: Told, last: Snapshot) -> date | None:
+    """The day of the first snapshot, where it is not the one that history was opened by, as far as the last one told."""
+    history = lake.scan(f"history/{contract.object}", schema=contract.history_schema).filter(
+        pl.col("processed_date") <= last.day, pl.col("processed_time") <= last.finished_at
+    )
+    heard = history.filter(pl.col("operation") == "snapshot").select(pl.col("processed_date").unique()).collect()
+    is_open = heard.get_column("processed_date").to_list() == [opening.snapshot.day] or opening.rows.is_empty()
+    return None if is_open else opening.snapshot.day

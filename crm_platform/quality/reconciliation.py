@@ -6,7 +6,7 @@ from datetime import date
 import polars as pl
 
 from crm_platform.contracts import Contract
-from crm_platform.history.derive import Told, compared, deciding_columns, rules_of
+from crm_platform.history.derive import Told, chunks, compared, deciding_columns, rules_of
 from crm_platform.history.landed import landed_snapshots, unresolved
 from crm_platform.history.reconcile import Reconciled
 from crm_platform.lake import Lake
@@ -37,20 +37,29 @@ def reconciliation(lake: Lake, manifest: Manifest, contract: Contract, days: Seq
     rules = rules_of(manifest, contract)
     table = f"history/{contract.object}"
     reached = watermark(lake)
-    told = list(landed_snapshots(lake, contract, days, reached)) if reached else []
-    findings = [_first(one) for one in told if one.is_first]
-    later = [one for one in told if not one.is_first]
+    told = landed_snapshots(lake, contract, days, reached) if reached else iter(())
+    history = lake.scan(table, schema=contract.history_schema).select(
+        "processed_date", *(name for name in deciding_columns(contract) if name != "processed_date")
+    )
+    in_doubt = unresolved(lake, contract.object)
+    findings: list[Finding] = []
+    repaired: list[pl.DataFrame] = []
     over = False
-    if later:
-        last = later[-1].snapshot
+    for chunk in chunks(told):
+        if chunk[0].is_first:
+            findings.append(_first(chunk[0]))
+            continue
+        last = chunk[-1].snapshot
         by_then = (pl.col("processed_date") <= last.day) & (pl.col("processed_time") <= last.finished_at)
-        history = lake.scan(table, schema=contract.history_schema).filter(by_then)
-        pool = history.select(deciding_columns(contract)).collect()
-        for found in compared(pool, later, rules, unresolved(lake, contract.object)):
+        pool = history.filter(by_then).select(deciding_columns(contract)).collect()
+        for found in compared(pl.concat([pool, *repaired]), chunk, rules, in_doubt):
             findings.append(_finding(found))
+            repaired.append(found.versions.select(pool.columns))
             over = found.is_over_limit
             if over:
                 break
+        if over:
+            break
     versions = lake.scan(table, days=days, schema=contract.history_schema)
     lost = dict(versions.group_by("operation").len().collect().iter_rows())
     facts: dict[str, object] = {kind: lost.get(kind, 0) for kind in ("repair", "inferred_delete")}

@@ -202,13 +202,17 @@ def test_any_order_of_delivery_in_any_batches_builds_one_history_provenance_asid
     assert history(lake).drop(PROVENANCE_COLUMNS).equals(history(in_order).drop(PROVENANCE_COLUMNS))
 
 
-def test_a_snapshot_that_lands_late_makes_its_day_stale(lake):
+@pytest.mark.parametrize("rows", [1, 1_000_000])
+def test_a_snapshot_that_lands_late_makes_its_day_stale(lake, rows, monkeypatch):
+    monkeypatch.setattr("crm_platform.history.landed.ROWS_AT_ONCE", rows)
+    monkeypatch.setattr("crm_platform.history.derive.CHUNK_ROWS", rows)
     land(lake, *LIFE)
     export(lake, 2, [{"entity_id": "elder", "name": "Elder"}])
     build(lake)
     export(lake, 4, [{"entity_id": "elder", "name": "Elder AG"}])
     limit = declared(inferred_delete_limit={"rows": 9, "share": 0.0})
     assert stale_from(lake, limit, CONTRACTS, "company", watermark=LATE) == dt.date(2026, 3, 4)
+    assert stale_from(lake, limit, CONTRACTS, "company", before=dt.date(2026, 3, 4), watermark=LATE) is None
     build(lake, WEEK[3:], limit)
     assert stale_from(lake, limit, CONTRACTS, "company", watermark=LATE) is None
     export(lake, 1, [{"entity_id": "elder", "name": "Elder"}])

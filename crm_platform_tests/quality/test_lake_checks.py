@@ -153,6 +153,26 @@ def test_a_watermark_far_behind_is_told_with_the_span(lake):
     assert "is 2 d 12 h 30 min behind the source's clock, and 1 d 2 h are allowed." in found.summary()
 
 
+@pytest.fixture(params=["all snapshots together", "one by one"])
+def at_once(request, monkeypatch):
+    """However few snapshots fit into memory."""
+    if request.param == "one by one":
+        monkeypatch.setattr("crm_platform.history.landed.ROWS_AT_ONCE", 1)
+        monkeypatch.setattr("crm_platform.history.derive.CHUNK_ROWS", 1)
+
+
+@pytest.mark.usefixtures("at_once")
+def test_what_one_snapshot_would_repair_is_not_held_against_the_next(lake):
+    export(lake, 2, [{"entity_id": "acme", "name": "Acme"}])
+    built(lake, CREATED)
+    for day in (4, 5, 6):
+        export(lake, day, [{"entity_id": "acme", "name": "Acme GmbH"}])
+    found = reconciliation(lake, MANIFEST, COMPANY, WEEK)
+    assert found.failed_days == [dt.date(2026, 3, 4)]
+    assert [finding.day.day for finding in found.findings] == [2, 4, 5, 6]
+
+
+@pytest.mark.usefixtures("at_once")
 def test_history_that_differs_from_a_snapshot_fails_the_day(lake):
     export(lake, 2, [{"entity_id": "acme", "name": "Acme"}])
     built(lake, CREATED)
@@ -166,6 +186,7 @@ def test_history_that_differs_from_a_snapshot_fails_the_day(lake):
     assert found.facts == {"repair": 1, "inferred_delete": 0}
 
 
+@pytest.mark.usefixtures("at_once")
 def test_a_snapshot_that_lacks_too_much_fails_its_day_and_no_later_one_is_judged(lake):
     export(lake, 2, [{"entity_id": name} for name in ("acme", "boreal", "cedar")])
     export(lake, 4, [{"entity_id": "acme"}])
