@@ -17,7 +17,7 @@ from crm_platform.history.state import state_as_of
 from crm_platform.history.versions import IDENTITY, SORTED_BY, Knowledge, listed_ids, listed_losers, versions_from
 from crm_platform.sources import Manifest
 
-CHUNK_ROWS = 1_000_000
+CHUNK_ROWS = 300_000
 """How many rows of snapshots are held and compared at once."""
 
 

@@ -18,7 +18,7 @@ from crm_platform.lake import Lake, Part, fingerprint
 OF_EXPORT = ("started_at", "finished_at", "_complete", "_batch_id", "_ingested_at")
 """What every row of a snapshot says of the export that told it."""
 
-ROWS_AT_ONCE = 1_000_000
+ROWS_AT_ONCE = 300_000
 """How many rows of snapshots are read together, about; a day that has more is read alone."""
 
 
