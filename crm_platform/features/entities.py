@@ -5,7 +5,7 @@ activities add to them is counted elsewhere.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -61,12 +61,16 @@ class EntityStates:
 
     Attributes:
         axis: One row per step; the first of an entity is its first step.
-        values: Beside it: is_deleted, then the attributes' columns.
+        values: Beside it: is_deleted, and since when attributes have held.
+        rows: The entities' versions.
+        winners: Beside the axis, by attribute, the version that it shows, as a row; -1 for none.
         closing: What stood before the window, where that is not to be found out from history.
     """
 
     axis: Axis
     values: pl.DataFrame
+    rows: pl.DataFrame
+    winners: dict[str, Ints]
     closing: Closing | None = None
 
     def of(self, low: int, high: int) -> tuple[Ints, Ints]:
@@ -77,7 +81,8 @@ class EntityStates:
     def at(self, entity: Ints, passed: Ints) -> pl.DataFrame:
         """The states of entities of whose steps, and those of all before them, so many have passed; nulls before the first."""
         step = np.where(passed > self.axis.offsets[entity], passed - 1, -1)
-        return self.values.select(pl.all().gather(positions(step)))
+        told = self.values.select(pl.all().gather(positions(step)))
+        return told.with_columns(_shown(self.rows, name, _of_steps(rows, step)) for name, rows in self.winners.items())
 
     def first_steps(self) -> Ints:
         """Each entity's first step (µs), by code; FOREVER for one that nothing names."""
@@ -95,6 +100,7 @@ def entity_states(
     pieces: pl.DataFrame,
     *,
     closing: Closing | None = None,
+    are_news: bool = True,
 ) -> EntityStates:
     """Walks the entities' own registers and their roots together.
 
@@ -105,6 +111,7 @@ def entity_states(
         attributes: The features to carry.
         pieces: The roots of merged entities: entity_id, since, until, root_id.
         closing: What stood before a window; then steps before it are one, just before it.
+        are_news: Whether steps have to differ from the one before; otherwise some may not, and values need no look.
     """
     if closing is not None:
         named = np.where(closing.stood, closing.since - 1, named)
@@ -121,15 +128,19 @@ def entity_states(
         always = np.maximum(always, closing.since - 1)
     entity, moment = distinct_pairs(everyone, always)
     dead = _is_merged_away(entity, moment, codes, pieces)
-    shown: dict[str, pl.Series] = {}
+    winners: dict[str, Ints] = {}
     if own is not None:
         stands = len(entity) == len(who) and closing is None and not roots.height
         step = np.arange(len(who)) if stands else Axis(who, since, len(codes)).last_by(entity, moment)
         if len(own.entity):
             dead |= (step >= 0) & own.is_tombstone[step]
         alive = np.where(dead, -1, step)
-        shown = {one.columns[0]: _values(own, one.columns[0], alive) for one in attributes}
-    return _changes(codes, (entity, moment), pl.DataFrame({"is_deleted": dead, **shown}), attributes, closing)
+        winners = {one.columns[0]: _of_steps(own.winners[one.columns[0]], alive) for one in attributes}
+    rows = pl.DataFrame() if own is None else own.rows.select(list(winners))
+    everything = EntityStates(
+        Axis(entity, moment, len(codes)), pl.DataFrame({"is_deleted": dead}), rows, winners, closing
+    )
+    return _changes(everything, attributes, are_news=are_news)
 
 
 def _is_merged_away(entity: Ints, moment: Ints, codes: Codes, pieces: pl.DataFrame) -> Flags:
@@ -142,41 +153,37 @@ def _is_merged_away(entity: Ints, moment: Ints, codes: Codes, pieces: pl.DataFra
     return (piece >= 0) & (root[piece] != entity)
 
 
-def _values(own: Steps, column: str, steps: Ints) -> pl.Series:
-    """What a field shows at steps; null for step -1."""
-    if not len(own.entity):
-        return pl.Series(column, [None] * len(steps), own.rows.schema[column])
-    winners = np.where(steps < 0, -1, own.winners[column][steps])
-    picked = pl.Series(winners)
-    return own.rows[column].gather(picked.set(picked < 0, None))
+def _of_steps(winners: Ints, steps: Ints) -> Ints:
+    """The rows shown at steps; -1 at step -1."""
+    return np.where(steps < 0, -1, winners[steps]) if len(winners) else np.full(len(steps), -1, dtype=np.int64)
 
 
-def _changes(
-    codes: Codes,
-    places: tuple[Ints, Ints],
-    values: pl.DataFrame,
-    attributes: Sequence[Attribute],
-    closing: Closing | None,
-) -> EntityStates:
-    """Keeps the rows, at (entity, moment), that differ from the one before; says since when each value has held."""
-    entity, moment = places
-    first = np.ones(len(entity), dtype=np.bool_)
-    first[1:] = entity[1:] != entity[:-1]
-    differs = {
-        name: first | values.select(pl.col(name).ne_missing(pl.col(name).shift(1))).to_series().to_numpy()
-        for name in values.columns
+def _shown(rows: pl.DataFrame, column: str, winners: Ints) -> pl.Series:
+    """What a field shows where rows win; null at -1."""
+    if rows.is_empty():
+        return pl.Series(column, [None] * len(winners), rows.schema[column])
+    return rows[column].gather(positions(winners))
+
+
+def _changes(states: EntityStates, attributes: Sequence[Attribute], *, are_news: bool) -> EntityStates:
+    """Says since when each value has held, and keeps the steps that differ from the one before, if they have to."""
+    entity, moment, closing = states.axis.entity, states.axis.moment, states.closing
+    dated = [one.columns[0] for one in attributes if one.since]
+    columns = {
+        name: _shown(states.rows, name, states.winners[name]) for name in (states.winners if are_news else dated)
     }
-    kept = np.logical_or.reduce(list(differs.values()))
-    entity, moment, values = entity[kept], moment[kept], values.filter(pl.Series(kept))
-    columns = [values["is_deleted"]]
-    for one in attributes:
-        name = one.columns[0]
-        columns.append(values[name])
-        if one.since:
-            held = np.maximum.accumulate(np.where(differs[name][kept], np.arange(len(entity)), 0))
-            from_then = (
-                moment if closing is None else np.where(moment < closing.since, closing.held[name][entity], moment)
-            )
-            since = pl.Series(f"{name}_since", from_then[held]).cast(UTC_US)
-            columns.append(pl.select(pl.when(values[name].is_not_null()).then(since).alias(since.name)).to_series())
-    return EntityStates(Axis(entity, moment, len(codes)), pl.DataFrame(columns), closing)
+    first = is_new(entity)
+    differs = {name: first | one.ne_missing(one.shift(1)).to_numpy() for name, one in columns.items()}
+    values = [states.values["is_deleted"]]
+    for name in dated:
+        held = np.maximum.accumulate(np.where(differs[name], np.arange(len(entity)), 0))
+        from_then = moment if closing is None else np.where(moment < closing.since, closing.held[name][entity], moment)
+        since = pl.Series(f"{name}_since", from_then[held]).cast(UTC_US)
+        values.append(pl.select(pl.when(columns[name].is_not_null()).then(since).alias(since.name)).to_series())
+    told = pl.DataFrame(values)
+    if not are_news:
+        return replace(states, values=told)
+    kept = np.logical_or.reduce([is_new(entity, told["is_deleted"].to_numpy()), *differs.values()])
+    winners = {name: rows[kept] for name, rows in states.winners.items()}
+    axis = Axis(entity[kept], moment[kept], len(states.axis.offsets) - 1)
+    return replace(states, axis=axis, values=told.filter(pl.Series(kept)), winners=winners)

@@ -33,6 +33,7 @@ from crm_platform.features.views import FeatureView
 from crm_platform.features.windows import Windows, micros, spans_of
 from crm_platform.history.codes import Codes, Flags, Ints
 from crm_platform.history.links import roots_of
+from crm_platform.history.orders import is_new
 from crm_platform.history.registers import VERSION_ORDER, steps_of
 from crm_platform.history.walks import FOREVER
 
@@ -271,7 +272,8 @@ def known_of(view: FeatureView, inputs: Inputs, since: int | None = None, *, ask
     first = np.full(len(codes), FOREVER, dtype=np.int64)
     first[codes.encode(roots.named["entity_id"])] = roots.named["known_at"].to_numpy()
     if own is not None:
-        np.minimum.at(first, codes.encode(own.ids)[own.entity], own.since)
+        begins = is_new(own.entity)
+        np.minimum.at(first, codes.encode(own.ids), own.since[begins])
     segments = Segments.none()
     if acted is not None and owners is not None:
         key = str(view.key)
@@ -281,7 +283,7 @@ def known_of(view: FeatureView, inputs: Inputs, since: int | None = None, *, ask
         segments = segments_of(acted, owners, pieces, key=key, time=view.time, reads=view.reads).holding(held)
         read = read.holding(held)
     closing = None if before is None else Closing.of(before[0], codes, before[1], view.attributes)
-    states = entity_states(codes, first, own, view.attributes, roots.pieces, closing=closing)
+    states = entity_states(codes, first, own, view.attributes, roots.pieces, closing=closing, are_news=asked is None)
     return Known(view, codes, segments, states, read, within=codes.between(inputs.low, inputs.high))
 
 

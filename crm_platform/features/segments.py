@@ -12,7 +12,7 @@ import polars as pl
 
 from crm_platform.history.codes import Codes, Flags, Ints
 from crm_platform.history.orders import grouped, is_new
-from crm_platform.history.registers import TIMES, Steps, check_times, steps_of, writes_field
+from crm_platform.history.registers import TIMES, Steps, check_times, known_times, steps_of, writes_field
 from crm_platform.history.walks import FOREVER
 
 
@@ -178,7 +178,7 @@ def named_by(rows: pl.DataFrame, key: str, owner: Ints, entities: int) -> Ints:
         entities: How many entities there are.
     """
     names = rows.select(writes_field(key)).to_series().to_numpy() & (owner >= 0)
-    known = rows.select(pl.max_horizontal(TIMES)).to_series().to_physical().to_numpy()
+    known = known_times(rows)
     if not names.all():
         owner, known = owner[names], known[names]
     first = np.full(entities, FOREVER, dtype=np.int64)

@@ -121,9 +121,9 @@ def steps_of(
         ids = pl.Series("entity_id", [])
     writers = _writers(rows, fields)
     if len(code) and code[-1] + 1 < len(code):
-        walk = by_entity(code, _known(rows), writers)
+        walk = by_entity(code, known_times(rows), writers)
         return Steps(rows, ids, walk.entity, walk.since, walk.until, walk.newest, walk.winners)
-    walk = alone(code, _known(rows), code, writers)
+    walk = alone(code, known_times(rows), code, writers)
     is_whole = all(writes.all() for _, writes in writers)
     return Steps(rows, ids, code, walk.since, walk.until, code, walk.winners, are_rows=is_whole)
 
@@ -179,9 +179,9 @@ def _rows_of(lazy: pl.LazyFrame, what: str) -> pl.DataFrame:
     return rows
 
 
-def _known(rows: pl.DataFrame) -> Ints:
+def known_times(rows: pl.DataFrame) -> Ints:
     """When each version became known (µs)."""
-    return rows.select(pl.max_horizontal(TIMES)).to_series().to_physical().to_numpy()
+    return np.maximum(*(rows[name].to_physical().to_numpy() for name in TIMES))
 
 
 def _in_order(rows: pl.DataFrame) -> pl.DataFrame:
