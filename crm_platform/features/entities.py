@@ -127,7 +127,7 @@ def entity_states(
     if closing is not None:
         always = np.maximum(always, closing.since - 1)
     entity, moment = distinct_pairs(everyone, always)
-    dead = _is_merged_away(entity, moment, codes, pieces)
+    dead = is_merged_away(entity, moment, codes, pieces)
     winners: dict[str, Ints] = {}
     if own is not None:
         stands = len(entity) == len(who) and closing is None and not roots.height
@@ -143,7 +143,15 @@ def entity_states(
     return _changes(everything, attributes, are_news=are_news)
 
 
-def _is_merged_away(entity: Ints, moment: Ints, codes: Codes, pieces: pl.DataFrame) -> Flags:
+def is_merged_away(entity: Ints, moment: Ints, codes: Codes, pieces: pl.DataFrame) -> Flags:
+    """Whether entities are not their own root at moments (µs).
+
+    Args:
+        entity: Their codes.
+        moment: The moments.
+        codes: Numbers the entities, all of `pieces` among them; a root may be unknown.
+        pieces: The roots of merged entities: entity_id, since, until, root_id.
+    """
     if pieces.is_empty():
         return np.zeros(len(entity), dtype=np.bool_)
     sorted_pieces = pieces.sort("entity_id", "since")

@@ -1,17 +1,19 @@
 """Features at given moments, straight from history: the answer of a join with the timeline, and no timeline.
 
-The moments asked about take the place of the steps; everything else is what `known` tells.
+The moments asked about take the place of the steps; everything else is what `known` tells, of all of history at once or,
+where entities can be looked at one after the other, of a portion of them at a time (`passing`).
 """
 
 import numpy as np
 import polars as pl
 
 from crm_platform.features.known import known_of
+from crm_platform.features.passing import Answers, in_passing
 from crm_platform.features.portions import Frame, Inputs
+from crm_platform.features.searches import Questions
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.views import FeatureView
-from crm_platform.history.codes import ABSENT
-from crm_platform.history.orders import order_by
+from crm_platform.history.codes import Ints, positions
 
 
 def features_at(
@@ -41,18 +43,20 @@ def features_at(
     """
     check_spine(spine, "entity_id")
     as_of = moments_of(spine)
-    keys = spine["entity_id"]
-    known = known_of(view, Inputs(activities, merges, versions), asked=keys)
+    inputs, keys = Inputs(activities, merges, versions), spine["entity_id"]
+    found = in_passing(view, inputs, keys, micros_of(as_of))
+    answers, places = _at_rest(view, inputs, keys, micros_of(as_of)) if found is None else found
+    place = np.full(len(keys), -1, dtype=np.int64)
+    place[places] = np.arange(len(places))
+    told = since_then(answers.select(pl.all().gather(positions(place))), as_of)
+    refuse_taken(spine, told.columns)
+    return spine.hstack(told)
+
+
+def _at_rest(view: FeatureView, inputs: Inputs, keys: pl.Series, moment: Ints) -> Answers:
+    """The answers from all of history at once."""
+    known = known_of(view, inputs, asked=keys)
     if keys.dtype != known.codes.ids.dtype and keys.null_count() < len(keys):
         raise SpineError.key_type("entity_id", keys.dtype, known.codes.ids.dtype)
-    asked, moment = known.codes.encode(keys.cast(known.codes.ids.dtype)), micros_of(as_of)
-    order = np.flatnonzero(asked != ABSENT)
-    by_time = order_by(asked[order], moment[order])
-    order = order if by_time is None else order[by_time]
-    found = known.at(asked[order], moment[order])
-    place = np.full(len(keys), -1, dtype=np.int64)
-    place[order] = np.arange(len(order))
-    picked = pl.Series(place)
-    answers = since_then(found.select(pl.all().gather(picked.set(picked < 0, None))), as_of)
-    refuse_taken(spine, answers.columns)
-    return spine.hstack(answers)
+    asked = Questions.of(keys.cast(known.codes.ids.dtype), moment, None)
+    return known.at(known.codes.encode(asked.codes.ids)[asked.entity], asked.moment), asked.places

@@ -6,21 +6,23 @@ What a stretch is, and what is done on it, is the caller's.
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
 
 import polars as pl
 from polars.io.plugins import register_io_source
 
-Stretch = tuple[int, int]
+Stretch = TypeVar("Stretch")
+Result = TypeVar("Result")
 
 
-def side_by_side(work: Callable[[Stretch], pl.DataFrame], stretches: Iterable[Stretch]) -> Iterator[pl.DataFrame]:
+def side_by_side(work: Callable[[Stretch], Result], stretches: Iterable[Stretch]) -> Iterator[Result]:
     """The work on each stretch, in order; numpy and Polars let threads run at the same time.
 
     No more stretches are begun than there are threads, and one for whoever takes the results.
     """
     threads = pl.thread_pool_size()
     with ThreadPoolExecutor(threads) as pool:
-        begun: deque[Future[pl.DataFrame]] = deque()
+        begun: deque[Future[Result]] = deque()
         try:
             for stretch in stretches:
                 begun.append(pool.submit(work, stretch))

@@ -110,7 +110,7 @@ def steps_of(
     Raises:
         VersionsError: A column is missing, or no UTC time in microseconds, or empty where a time must be.
     """
-    lazy = _checked(versions, fields, what)
+    lazy = checked(versions, fields, what)
     in_order = None if is_named else _unnamed(lazy, what)
     if in_order is None:
         rows = _in_order(_rows_of(lazy, what))
@@ -119,7 +119,7 @@ def steps_of(
     else:
         rows, code = in_order
         ids = pl.Series("entity_id", [])
-    writers = _writers(rows, fields)
+    writers = writers_of(rows, fields)
     if len(code) and code[-1] + 1 < len(code):
         walk = by_entity(code, known_times(rows), writers)
         return Steps(rows, ids, walk.entity, walk.since, walk.until, walk.newest, walk.winners)
@@ -151,11 +151,15 @@ def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], w
     Raises:
         VersionsError: A column is missing, or no UTC time in microseconds, or empty where a time must be.
     """
-    return _in_order(_rows_of(_checked(versions, fields, what), what))
+    return _in_order(_rows_of(checked(versions, fields, what), what))
 
 
-def _checked(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what: str) -> pl.LazyFrame:
-    """The versions with all columns that decide, none of them read yet."""
+def checked(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what: str) -> pl.LazyFrame:
+    """The versions with all columns that decide, none of them read yet.
+
+    Raises:
+        VersionsError: A column is missing, or no UTC time in microseconds.
+    """
     lazy = versions.lazy()
     schema = lazy.collect_schema()
     check_times(schema, what, TIMES)
@@ -244,7 +248,7 @@ def _entities(rows: pl.DataFrame) -> Ints:
     return rows["entity_id"].rle_id().to_numpy().astype(np.int64)
 
 
-def _writers(rows: pl.DataFrame, fields: Sequence[str]) -> list[tuple[list[str], Flags]]:
+def writers_of(rows: pl.DataFrame, fields: Sequence[str]) -> list[tuple[list[str], Flags]]:
     """Which rows write which fields; all alike where every version is a full image or a tombstone."""
     partial = pl.col("changed_fields").is_not_null() & ~pl.col("is_tombstone")
     if not rows.select(partial.any()).item():

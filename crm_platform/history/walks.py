@@ -89,6 +89,47 @@ def by_entity(entity: Ints, known: Ints, writers: Writers) -> Walk:
     return Walk(entity[newest], since, until, newest, winners)
 
 
+def last_known(known: Ints, row: Ints, first: Ints, moment: Ints) -> Ints:
+    """The last row, from `first` on and up to `row`, that was known by a moment; -1 where there is none: no walk is needed.
+
+    Most rows were known in their order. For those that were not, least times over blocks of 2, 4, 8, … rows tell how far
+    back to go: as many looks as there are binary digits, however late things came.
+
+    Args:
+        known: When each row became known (µs); FOREVER for never.
+        row: Where to begin, by question; before `first` where there is nothing.
+        first: The first row that counts, by question.
+        moment: What must have been known by then (µs).
+    """
+    found = np.where(row < first, -1, row)
+    late = np.flatnonzero(found >= 0)
+    late = late[known[found[late]] > moment[late]]
+    if not len(late):
+        return found
+    least = [known]
+    while len(least[-1]) > 1:
+        below = least[-1] if len(least[-1]) % 2 == 0 else np.append(least[-1], FOREVER)
+        least.append(np.minimum(below[::2], below[1::2]))
+    wanted, end = moment[late], found[late]
+    block, height = np.zeros(len(late), dtype=np.int64), np.full(len(late), -1)
+    climbing = np.arange(len(late))
+    for level, times in enumerate(least):
+        odd = climbing[end[climbing] & 1 == 1]
+        end[odd] -= 1
+        holds = odd[times[end[odd]] <= wanted[odd]]
+        block[holds], height[holds] = end[holds], level
+        climbing = climbing[height[climbing] < 0]
+        end[climbing] >>= 1
+    for level in range(len(least) - 1, 0, -1):
+        here = np.flatnonzero(height >= level)
+        right = 2 * block[here] + 1
+        times = least[level - 1]
+        later = (right < len(times)) & (times[np.minimum(right, len(times) - 1)] <= wanted[here])
+        block[here] = np.where(later, right, right - 1)
+    found[late] = np.where((height >= 0) & (block >= first[late]), block, -1)
+    return found
+
+
 def _collapsed(walk: Walk) -> Walk:
     """Leaves out the steps at which no register shows another row, and says until when the others last."""
     arrays = {id(array): array for array in (walk.newest, *walk.winners.values())}

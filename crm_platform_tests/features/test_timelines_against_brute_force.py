@@ -21,6 +21,7 @@ from crm_platform.features import (
     Sum,
     build_timeline,
     features_at,
+    passing,
     point_in_time_join,
     with_keyframes,
 )
@@ -171,6 +172,35 @@ def test_features_at_any_moment_are_what_a_join_with_the_timeline_gives(them, to
     assert joined.equals(features_at(spine, everything(), activities, merges, versions=versions))
     assert joined["count_2d"].sum() > 300
     assert joined["is_deleted"].null_count() > 100
+
+
+@pytest.mark.parametrize("portion", [1, 50, 10**6])
+def test_entities_that_pass_by_in_portions_of_any_size_answer_as_their_timeline_does(
+    them, told_frames, portion, monkeypatch
+):
+    _, merges, versions = told_frames
+    monkeypatch.setattr(passing, "PORTION", portion)
+    view = FeatureView(name="own", entity="account", features=[Attribute("size"), Attribute("stage")])
+    spine = pl.concat(
+        [probes(them, 40), pl.DataFrame({"entity_id": [None, "nobody", "0", "zz"], "as_of": [START] * 4})]
+    )
+    spine = spine.with_columns(as_of=pl.col("as_of").cast(UTC_US))
+    for facts in (merges, None):
+        joined = point_in_time_join(spine, build_timeline(view, None, facts, versions=versions))
+        for own in (
+            versions,
+            versions.sort("entity_id"),
+            versions.sort("entity_id", "processed_time", descending=[False, True]),
+        ):
+            assert joined.equals(features_at(spine, view, None, facts, versions=own.lazy()))
+            assert joined.equals(features_at(spine, view, None, facts, versions=own))
+        asked = passing.Inputs(None, facts, versions.sort("entity_id"))
+        assert passing.in_passing(view, asked, spine["entity_id"], spine["as_of"].to_physical().to_numpy()) is not None
+        assert joined["stage"].n_unique() > 3
+        assert joined["is_deleted"].sum() > 100
+    nobody = versions.clear()
+    assert features_at(spine, view, None, versions=nobody)["is_deleted"].null_count() == spine.height
+    assert features_at(spine, view, None, merges, versions=nobody)["is_deleted"].sum() > 100
 
 
 @pytest.mark.parametrize("hours", [13, 24, 5 * 24])
