@@ -4,10 +4,10 @@ What is derived is derived again: `store` takes a partition that cannot be read 
 its table can only be made to forget the files, which `landing.lost` and people decide.
 """
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import date, datetime
-from os import SEEK_END
+from os import SEEK_END, pread
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -73,14 +73,18 @@ def lost_files(
         return []
     if partition is not None and parts is not None:
         facts = facts.filter(pl.col(f"partition.{partition}").is_in(list(parts)))
-    why = _missing_remotely(lake, table) if "://" in lake.root else None
-    found: list[LostFile] = []
-    for row in facts.sort("path").iter_rows(named=True):
-        path = unquote(row["path"])
-        wrong = _wrong(Path(lake.root, table, path), row["size_bytes"], decode=decode) if why is None else why.get(path)
-        if wrong is not None:
-            found.append(_lost(table, path, wrong, row, partition))
-    return found
+    files = facts.select("path", "size_bytes").iter_rows()
+    if "://" in lake.root:
+        gone = _missing_remotely(lake, table)
+        wrong = {path: "is missing" for path, _ in files if unquote(path) in gone}
+    else:
+        folder = f"{lake.root}/{table}/"
+        looked = ((path, _wrong(folder + unquote(path), size, decode=decode)) for path, size in files)
+        wrong = {path: why for path, why in looked if why is not None}
+    broken = facts.filter(pl.col("path").is_in(list(wrong))).sort("path") if wrong else facts.clear()
+    return [
+        _lost(table, unquote(row["path"]), wrong[row["path"]], row, partition) for row in broken.iter_rows(named=True)
+    ]
 
 
 def first_lost(lake: Tables, table: str) -> date | None:
@@ -118,14 +122,15 @@ def _lost(table: str, path: str, why: str, row: dict[str, Any], partition: str |
     )
 
 
-def _wrong(path: Path, size: int, *, decode: bool) -> str | None:
+def _wrong(path: str, size: int, *, decode: bool) -> str | None:
     """What is wrong with a local file; None if nothing is."""
     try:
-        found = path.stat().st_size
-        if found != size:
-            return f"has {found:,} of {size:,} bytes"
-        if set(_ends(path)) != {_MAGIC}:
-            return "is no Parquet file"
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 - of thousands of files, a Path of each is half the cost
+            found = file.seek(0, SEEK_END)
+            if found != size:
+                return f"has {found:,} of {size:,} bytes"
+            if {pread(file.fileno(), len(_MAGIC), place) for place in (0, max(size - len(_MAGIC), 0))} != {_MAGIC}:
+                return "is no Parquet file"
     except FileNotFoundError:
         return "is missing"
     if decode:
@@ -136,14 +141,6 @@ def _wrong(path: Path, size: int, *, decode: bool) -> str | None:
     return None
 
 
-def _ends(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        yield file.read(len(_MAGIC))
-        file.seek(-len(_MAGIC), SEEK_END)
-        yield file.read(len(_MAGIC))
-
-
-def _missing_remotely(lake: Tables, table: str) -> dict[str, str]:
+def _missing_remotely(lake: Tables, table: str) -> set[str]:
     opened = lake.open(table)
-    gone = [] if opened is None else opened.repair(dry_run=True)["files_removed"]
-    return {unquote(path): "is missing" for path in gone}
+    return set() if opened is None else {unquote(path) for path in opened.repair(dry_run=True)["files_removed"]}
