@@ -35,13 +35,16 @@ def settings_in(folder: Path, base_url: str, days: int) -> Settings:
     return load_settings(path)
 
 
+def sandbox_of(folder: Path, *, days: int, accounts: int = 40, **more: object) -> SandboxConfig:
+    """The sandbox CRM that `sandbox_at` serves, its log below a folder."""
+    told = {"accounts": accounts, "first_day": FIRST, "days": days, "extra_days": 5, "folder": folder, **more}
+    return SandboxConfig.model_validate(told)
+
+
 @contextmanager
 def sandbox_at(folder: Path, *, days: int, accounts: int = 40, **more: object) -> Iterator[str]:
     """A sandbox CRM on loopback, its credentials in the environment."""
-    config = SandboxConfig.model_validate(
-        {"accounts": accounts, "first_day": FIRST, "days": days, "extra_days": 5, "folder": folder, **more}
-    )
-    with running(config) as address:
+    with running(sandbox_of(folder, days=days, accounts=accounts, **more)) as address:
         os.environ.update(zip(VARIABLES, (address.client_id, address.client_secret), strict=True))
         yield address.base_url
 

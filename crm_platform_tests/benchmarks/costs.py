@@ -20,22 +20,29 @@ import dagster as dg
 from crm_platform.defs.assembly import build_defs
 from crm_platform.defs.platform import Platform
 from crm_platform.defs.sandboxed import dagster_home
+from crm_platform.defs.settings import load_settings
 from crm_platform.lake import Lake
 from crm_platform.sandbox import SandboxConfig
 from crm_platform_tests.benchmarks import machine, plain
 from crm_platform_tests.benchmarks.environment import python_with
 from crm_platform_tests.benchmarks.table import placed
-from crm_platform_tests.pipeline import contents, sandbox_at, settings_in, versions
+from crm_platform_tests.pipeline import contents, sandbox_at, sandbox_of, settings_in, versions
 
 PAGE = machine.REPOSITORY / "docs" / "costs.md"
 THROUGH_DAGSTER, BY_SCRIPT = "`crm-platform rebuild`", "a script"
 TICKS = 15
+WHOLE = "whole"
+"""The file that says that landing went to its end."""
 EMPTY = "import dagster as dg\ndefs = dg.Definitions()\n"
 LOADS = "from {module} import defs\ndefs.get_repository_def()\n"
 
 
 class UnequalError(Exception):
     """Two ways to the same tables gave different ones."""
+
+
+class OtherSettingsError(click.ClickException):
+    """A folder holds what was landed with other settings."""
 
 
 def timed(command, folder):
@@ -51,17 +58,44 @@ def timed(command, folder):
     return {"seconds": seconds, "cpu": cpu}
 
 
-def rebuilds(folder, *, days, accounts, rounds):
-    """Both ways, in turn, each over a copy of what landed: seconds by way, and the settings of the last lake of Dagster.
+def landed_in(keep, *, days, accounts):
+    """Settings over what a sandbox CRM delivered in so many days, in `landed` below a folder, the CRM's log in `crm`.
+
+    Taken as it is where it has landed whole; otherwise landed, from where it was cut off.
+
+    Raises:
+        OtherSettingsError: The folder holds what another CRM delivered, or other days of it.
+    """
+    landed = keep / "landed"
+    if landed.exists() and not generated(keep, days, accounts).exists():
+        raise OtherSettingsError(
+            f"{landed} is not of {days} days of {accounts} accounts: {keep / 'crm'} has no log of those. "
+            "Name another folder, or the days and accounts that it was made with."
+        )
+    if (landed / WHOLE).exists():
+        click.echo(f"[land] {landed} has landed whole: used as it is", err=True)
+        return load_settings(landed / "crm_platform.yaml")
+    click.echo(f"[land] {days} days into {landed}", err=True)
+    with sandbox_at(keep / "crm", days=days, accounts=accounts) as base_url:
+        landed.mkdir(parents=True, exist_ok=True)
+        settings = settings_in(landed, base_url, days)
+        plain.land(Platform.from_settings(settings))
+    (landed / WHOLE).touch()
+    return settings
+
+
+def generated(keep, days, accounts):
+    """The folder of the sandbox's log."""
+    config = sandbox_of(keep / "crm", days=days, accounts=accounts)
+    return config.folder / config.fingerprint
+
+
+def rebuilds(folder, settings, *, rounds):
+    """Both ways, in turn, each over a copy of what landed: seconds by way, and the folder of the last lake of Dagster.
 
     Raises:
         UnequalError: Their tables differ.
     """
-    landed = folder / "landed"
-    landed.mkdir()
-    with sandbox_at(folder / "crm", days=days, accounts=accounts) as base_url:
-        settings = settings_in(landed, base_url, days)
-        plain.land(Platform.from_settings(settings))
     ways = {
         THROUGH_DAGSTER: lambda path: [sys.executable, "-m", "crm_platform.cli", "rebuild", "--config", path,
                                        "--from", settings.first_day.isoformat()],
@@ -71,7 +105,7 @@ def rebuilds(folder, *, days, accounts, rounds):
     for number in range(rounds):
         for way, command in ways.items():
             place = places[way] = folder / f"{way.strip('`').replace(' ', '-')}-{number}"
-            shutil.copytree(landed, place)
+            shutil.copytree(settings.folder, place)
             took[way].append(timed(command(str(place / "crm_platform.yaml")), machine.REPOSITORY))
             click.echo(f"[rebuild] round {number + 1}/{rounds}: {way} {took[way][-1]['seconds']:.1f} s", err=True)
         ours, theirs = (contents(Lake(place / "lake")) for place in places.values())
@@ -174,15 +208,25 @@ def page(found):
     "--accounts", default=SandboxConfig.model_fields["accounts"].default, show_default=True, help="Its accounts."
 )
 @click.option("--rounds", default=3, show_default=True, help="How often everybody runs, in turn; the median counts.")
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where what lands is kept, and found again: landing a year takes longer than measuring it. The lake is FOLDER/landed, "
+    "the CRM's log FOLDER/crm; neither is changed once whole. Land anew after landing itself has changed.  [default: a folder "
+    "of its own, deleted afterwards]",
+    metavar="FOLDER",
+)
 @click.option("--write/--no-write", default=True, help="Write the tables into docs/costs.md.")
-def main(days, accounts, rounds, *, write):
+def main(days, accounts, rounds, keep, *, write):
     """Measures what Dagster costs around the same functions, and writes the tables of docs/costs.md."""
     load = os.getloadavg()[0]
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
+        keep = keep or folder
+        landed = landed_in(keep, days=days, accounts=accounts)
         found = {"days": days, "accounts": accounts, "rounds": rounds, "loads": loads(folder, rounds)}
-        found["rebuilds"], place = rebuilds(folder, days=days, accounts=accounts, rounds=rounds)
-        with sandbox_at(folder / "crm", days=days, accounts=accounts) as base_url:
+        found["rebuilds"], place = rebuilds(folder, landed, rounds=rounds)
+        with sandbox_at(keep / "crm", days=days, accounts=accounts) as base_url:
             settings = settings_in(place, base_url, days)
             found["nothing"] = nothing_to_do(place, settings.first_day.isoformat())
             found["ticks"] = ticks(settings)

@@ -22,15 +22,23 @@ from crm_platform.quality.schemas import recorder
 
 
 def land(platform):
-    """Lands the whole feed, and an export of every object for every day."""
+    """Lands the whole feed, and an export of every object for every day; goes on where it was cut off."""
     lake, manifest, contracts = platform.lake(), platform.manifest, platform.contracts
     with platform.connected() as source:
         land_changes(lake, source, manifest, contracts)
         for name in manifest.objects:
-            for day in platform.days_until(watermark(lake)):
+            for day in lacking(platform, name):
                 contract = contracts[name]
                 drift = drift_of(contract, values_before(lake, contract, day))
                 land_snapshot(lake, source, manifest, contract, day, drift=drift, record=recorder(lake, contract))
+
+
+def lacking(platform, name):
+    """The covered days on which no row of an object's export lies; an empty export leaves none, and is asked for again."""
+    lake = platform.lake()
+    table, reached = f"landing/snapshot/{name}", watermark(lake)
+    there = set(lake.days(table)) if lake.exists(table) else set()
+    return [day for day in covered_days(platform.days_until(reached), reached) if day not in there]
 
 
 def rebuild(platform):
