@@ -83,10 +83,13 @@ def failure(
                 f"{call} was refused with {status}, and the CRM asks for {retry_after:.0f} s of patience, more than "
                 f"the {patience:.0f} s of `retry_after_max`. Run again later, or raise it in the manifest."
             )
-        return UnreachableError(
-            f"{call} was answered {status}. The CRM is overloaded or ill: run again later, "
-            "or raise `attempts` and `total` under `retry` in the manifest."
-        )
+        why, remedy = "The CRM is overloaded or ill", "raise `attempts` and `total` under `retry` in the manifest"
+        if status == THROTTLED:
+            why, remedy = (
+                "The CRM is asked more often than it allows",
+                "lower `requests_per_second` under `rate` in the manifest",
+            )
+        return UnreachableError(f"{call} was answered {status}. {why}: run again later, or {remedy}.")
     told = (
         f"{call} was refused with {status}. Compare the manifest with the CRM's description: path, parameters, object."
     )

@@ -41,6 +41,15 @@ def test_a_lasting_illness_is_told_with_path_attempts_and_remedy(misbehaving, so
     assert len(misbehaving.asked(HEAD)) == 4
 
 
+def test_a_crm_that_only_ever_says_too_often_is_told_as_such(misbehaving, source):
+    misbehaving.answers[HEAD] = [Reply(429)]
+    with pytest.raises(
+        UnreachableError, match=r"asked more often than it allows: .* lower `requests_per_second` under `rate`"
+    ):
+        source.head()
+    assert len(misbehaving.asked(HEAD)) == 4
+
+
 def test_a_crm_that_is_not_there_is_told_with_its_place_but_without_its_login(manifest):
     told = r"no answer from http://127\.0\.0\.1:9 \(ConnectError\)"
     with (
