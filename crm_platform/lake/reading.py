@@ -88,11 +88,6 @@ class Tables:
         opened = self.look(table)
         return None if opened is None else pl.scan_delta(opened).collect_schema()
 
-    def landed(self, table: str, token: str) -> bool:
-        """Whether a commit with this token is in the table."""
-        opened = self.look(table)
-        return opened is not None and opened.transaction_version(token) is not None
-
     def tables(self) -> list[str]:
         """The names of all tables under a local root, sorted; empty before the first commit.
 

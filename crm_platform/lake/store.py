@@ -32,7 +32,13 @@ class Lake(Tables):
     """
 
     def append(
-        self, table: str, frame: pl.DataFrame | pl.LazyFrame, *, token: str, metadata: Mapping[str, str] | None = None
+        self,
+        table: str,
+        frame: pl.DataFrame | pl.LazyFrame,
+        *,
+        token: str,
+        fills: bool = False,
+        metadata: Mapping[str, str] | None = None,
     ) -> Commit | None:
         """Adds rows in one commit, once per token.
 
@@ -40,10 +46,12 @@ class Lake(Tables):
             table: Such as `landing/changes/opportunity`.
             frame: Typed rows; columns the table lacks are added to it, those it lacks itself are null.
             token: Names the rows' batch: a second append with it, from anywhere, does nothing.
+            fills: The rows land only while all their partitions are empty, and then even if the token has been there:
+                whoever makes a table forget the files of a partition lets its batch come again.
             metadata: Said in this commit beside the lake's own.
 
         Returns:
-            The commit; None for an empty frame, or where the token is already in the table.
+            The commit; None for an empty frame, or where the batch is already in the table.
 
         Raises:
             SchemaChangeError: A column would be retyped, or cannot be stored.
@@ -58,10 +66,14 @@ class Lake(Tables):
 
         def attempt() -> Commit | None:
             opened = self.open(table)
-            if opened is not None and opened.transaction_version(token) is not None:
+            before = None if opened is None else opened.transaction_version(token)
+            if opened is not None and fills:
+                if not set(days).isdisjoint(self.days(table, opened.version())):
+                    return None
+            elif before is not None:
                 return None
             fitted = ready if opened is None else aligned(table, ready, _held(opened), may_lack=True)
-            return self.commit(table, opened, fitted, days=days, token=(token, 1), metadata=metadata)
+            return self.commit(table, opened, fitted, days=days, token=(token, (before or 0) + 1), metadata=metadata)
 
         return until_committed(table, attempt)
 

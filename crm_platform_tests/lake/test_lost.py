@@ -138,7 +138,7 @@ def test_a_log_that_forgets_keeps_the_other_files_of_the_day_and_puts_broken_one
     assert why in found.why
     assert lake.files(CHANGES) == [str(kept)]
     assert lake.scan(CHANGES).collect().height == 200
-    assert lake.landed(CHANGES, "b0")
+    assert lake.append(CHANGES, rows(FIRST, name="n0-"), token="b0") is None
     assert (Path(lake.root, "aside", CHANGES, gone.name).exists(), gone.exists()) == (harm is not remove, False)
     assert forget_lost(lake, CHANGES) == []
 

@@ -33,7 +33,7 @@ def test_closed_days_become_one_sorted_file_and_open_ones_stay(lake):
     assert pl.read_parquet(file, hive_partitioning=False).get_column("entity_id").to_list() == ["a", "b", "c", "d", "e"]
     assert lake.files(CHANGES, [SECOND]) == kept
     assert fingerprint(lake.scan(CHANGES)) == content
-    assert lake.landed(CHANGES, "first-0") is True
+    assert lake.append(CHANGES, rows(FIRST, "c", "a"), token="first-0") is None
 
 
 def test_a_compacted_table_is_left_alone(lake):

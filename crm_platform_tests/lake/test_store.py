@@ -93,12 +93,17 @@ def test_an_append_with_a_token_seen_before_does_nothing(lake):
     assert lake.append("landing/changes/account", frame, token="batch-2") == Commit(
         "landing/changes/account", 1, 2, (FIRST, SECOND)
     )
-    assert (lake.landed("landing/changes/account", "batch-1"), lake.landed("landing/changes/account", "batch-9")) == (
-        True,
-        False,
-    )
     assert lake.version("landing/changes/account") == 1
     assert lake.rows("landing/changes/account") == 4
+
+
+def test_rows_that_fill_their_days_land_only_while_these_are_empty(lake):
+    table, both = "landing/snapshot/account", pl.DataFrame({"entity_id": ["a", "b"], "snapshot_date": [FIRST, SECOND]})
+    assert lake.append(table, both[:1], token="batch-1", fills=True).rows == 1
+    assert lake.append(table, both[:1], token="batch-1", fills=True) is None
+    assert lake.append(table, both, token="batch-2", fills=True) is None
+    assert lake.append(table, both[1:], token="batch-2", fills=True).days == (SECOND,)
+    assert lake.rows_by_day(table) == {FIRST: 1, SECOND: 1}
 
 
 def test_an_empty_append_makes_no_table(lake):

@@ -5,12 +5,13 @@ import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import polars as pl
 import pytest
 
 from crm_platform.contracts import Contract, Moment, Money, ObjectModel, Text, TextList, field
-from crm_platform.lake import Lake, fingerprint
+from crm_platform.lake import Lake, fingerprint, forget_lost
 from crm_platform.landing import (
     DriftError,
     ExportUnreadableError,
@@ -402,7 +403,43 @@ def test_an_export_of_nothing_lands_nothing(lake, undated):
     assert (report.status, report.rows, lake.tables()) == ("landed", 0, [])
 
 
-def test_two_runs_that_export_at_once_land_one_snapshot(lake, undated):
+def overtaken(lake, manifest):
+    """A run whose export is at hand when another run lands the day from beginning to end."""
+    found = []
+
+    def other(*_):
+        found.append(take(Lake(lake.root), Exporting([GOOD]), manifest))
+
+    mine = land_snapshot(
+        lake, Exporting([GOOD]), manifest, DEAL, DAY, drift=drift_of(DEAL), record=other, clock=lambda: END
+    )
+    return mine, *found
+
+
+def test_a_run_that_another_overtakes_lands_nothing(lake, undated):
+    mine, other = overtaken(lake, undated)
+    assert (mine.status, mine.rows, other.status, other.rows) == ("present", 2, "landed", 2)
+    assert (lake.rows(TABLE), lake.version(TABLE)) == (2, 0)
+
+
+def test_a_snapshot_whose_file_was_lost_and_forgotten_lands_again_and_only_once(lake, undated):
+    take(lake, Exporting([GOOD]), undated)
+    for _ in range(2):
+        for file in lake.files(TABLE):
+            Path(file).unlink()
+        forget_lost(lake, TABLE)
+        assert lake.rows(TABLE) == 0
+        mine, other = overtaken(lake, undated)
+        assert (mine.status, other.status, lake.rows(TABLE)) == ("present", "landed", 2)
+
+
+@pytest.mark.parametrize("was_lost", [False, True])
+def test_two_runs_that_export_at_once_land_one_snapshot(lake, undated, was_lost):
+    if was_lost:
+        take(lake, Exporting([GOOD]), undated)
+        for file in lake.files(TABLE):
+            Path(file).unlink()
+        forget_lost(lake, TABLE)
     meeting = threading.Barrier(2)
 
     class Meeting(Exporting):
