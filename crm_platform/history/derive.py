@@ -109,8 +109,9 @@ def derive(
         quarantined: entity_id and processed_date of the object's unresolved quarantine.
     """
     contract = rules.contract
+    landed = changes.select(list(contract.history_schema)).collect()
     made = versions_from(
-        changes, contract, lists_losers=rules.list_column is not None, knowledge=rules.knowledge, past=past
+        landed.lazy(), contract, lists_losers=rules.list_column is not None, knowledge=rules.knowledge, past=past
     )
     kept, rejected = pl.collect_all([made.kept, made.rejected])
     if rules.list_column is not None:

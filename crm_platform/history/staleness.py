@@ -18,7 +18,7 @@ from crm_platform.history.errors import UnbuiltDayError
 from crm_platform.history.landed import dates, landed_changes, landed_snapshots, unresolved
 from crm_platform.history.reconcile import Snapshot
 from crm_platform.history.versions import IDENTITY, versions_from
-from crm_platform.lake import Lake, changed_days, first_lost, lost_files
+from crm_platform.lake import Lake, changed_days, lost_files
 from crm_platform.sources import Manifest
 
 
@@ -47,14 +47,12 @@ def stale_from(
     """
     rules = rules_of(manifest, contracts[object_name])
     doubted = _doubted(lake, rules, _valid_claim(lake, rules))
-    lost = first_lost(lake, f"history/{object_name}")
-    changes, snapshots = (
-        [day for day in sorted(found) if all(day < end for end in (lost, before) if end is not None)]
-        for found in doubted
-    )
-    lacking = _lacking(lake, rules, changes) if changes else {}
+    lost = _lost_days(lake, object_name)
+    end = min([*lost, date.max if before is None else before])
+    changes, snapshots = ([day for day in sorted(found) if day < end] for found in doubted)
+    lacking = _lacking(lake, rules, changes, lost) if changes else {}
     unlike = _first_unlike(lake, rules, snapshots, watermark or landing.watermark(lake)) if snapshots else None
-    return min([*lacking, *(day for day in (unlike, lost) if day is not None)], default=None)
+    return min([*lacking, *lost, *([] if unlike is None else [unlike])], default=None)
 
 
 def claimed(lake: Lake, rules: Rules, since: datetime, watermark: datetime) -> tuple[Claim, datetime] | None:
@@ -63,13 +61,13 @@ def claimed(lake: Lake, rules: Rules, since: datetime, watermark: datetime) -> t
     None where it holds of nothing.
     """
     name = rules.contract.object
-    found, lost = _valid_claim(lake, rules), first_lost(lake, f"history/{name}")
+    found, lost = _valid_claim(lake, rules), _lost_days(lake, name)
     claim = Claim(inputs_of(lake, name), since, by_rules(rules)) if found is None else found[0]
-    end = since if lost is None else min(since, midnight(lost))
+    end = min([since, *map(midnight, lost)])
     changes, snapshots = ([day for day in days if midnight(day) < end] for days in _doubted(lake, rules, found))
-    stale = [*_lacking(lake, rules, changes)] if changes else []
+    lacking = _lacking(lake, rules, changes, lost) if changes else {}
     unlike = _first_unlike(lake, rules, sorted(snapshots), watermark) if snapshots else None
-    stale += [day for day in (unlike, lost) if day is not None]
+    stale = [*lacking, *lost, *([] if unlike is None else [unlike])]
     holds = min([midnight(day) for day in stale], default=claim.until)
     return (claim, holds) if found is not None or holds >= since else None
 
@@ -127,15 +125,22 @@ def refuse_unbuilt(lake: Lake, rules: Rules, first: date) -> None:
     if opening is not None and opening < first and opening not in built:
         raise UnbuiltDayError.before(f"history/{name}", opening, first, first_snapshot[opening])
     suspects = [day for day in dates(lake.days(f"landing/changes/{name}")) if day < first and day not in built]
-    for day, changes in _lacking(lake, rules, suspects).items() if suspects else ():
+    for day, changes in _lacking(lake, rules, suspects, _lost_days(lake, name)).items() if suspects else ():
         raise UnbuiltDayError.before(f"history/{name}", day, first, changes)
 
 
-def _lacking(lake: Lake, rules: Rules, days: Sequence[date]) -> dict[date, int]:
-    """How many versions history lacks, or has too many of, on the days where it does; by day, in order."""
+def _lost_days(lake: Lake, object_name: str) -> list[date]:
+    """The days of an object's history of which a file cannot be read. Costs a look at every file: ask once."""
+    return sorted(set(dates([file.part for file in lost_files(lake, f"history/{object_name}")])))
+
+
+def _lacking(lake: Lake, rules: Rules, days: Sequence[date], lost: Sequence[date]) -> dict[date, int]:
+    """How many versions history lacks, or has too many of, on the days where it does; by day, in order.
+
+    Nothing of the `lost` days is read.
+    """
     contract = rules.contract
     table = f"history/{contract.object}"
-    lost = dates([file.part for file in lost_files(lake, table)])
     made = versions_from(
         landed_changes(lake, contract, days),
         contract,

@@ -65,14 +65,15 @@ def versions_from(
     sound = ruled.filter(~winnerless)
     if knowledge == "ingest":
         sound = _first_arrivals(sound, content, past)
-    repeated = sound.group_by(IDENTITY).len().filter(pl.col("len") > 1).drop("len")
+    marked = sound.with_columns(pl.struct(IDENTITY).is_duplicated().alias("_is_repeated"))
     told_apart = (
-        sound.join(repeated, on=IDENTITY, how="semi")
+        marked.filter("_is_repeated")
+        .drop("_is_repeated")
         .sort(PROVENANCE, nulls_last=True, maintain_order=True)
         .unique([*IDENTITY, *content], keep="first", maintain_order=True)
         .with_columns(pl.len().over(IDENTITY).alias("_contents"))
     )
-    once = sound.join(repeated, on=IDENTITY, how="anti")
+    once = marked.filter(~pl.col("_is_repeated")).drop("_is_repeated")
     kept = pl.concat([once, told_apart.filter(pl.col("_contents") == 1).drop("_contents")])
     rejected = pl.concat(
         [

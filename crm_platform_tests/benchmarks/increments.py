@@ -266,7 +266,7 @@ def changes(versions, folder, *, changed=100_000, history_days=160, rounds=ROUND
     seconds = []
     for day, rows in zip(whole[history_days:], arriving, strict=True):
         lake.append("landing/changes/deal", rows, token=f"{day}")
-        watermark = dt.datetime.combine(day, dt.time(23), dt.UTC)
+        watermark = dt.datetime.combine(day + dt.timedelta(days=1), dt.time(), dt.UTC) - dt.timedelta(microseconds=1)
         fresh = Lake(lake.root)
         begin = time.perf_counter()
         report = build_history(fresh, DEAL_MANIFEST, DEALS, "deal", [day], watermark=watermark)
