@@ -76,6 +76,9 @@ def of_tables(server: Webserver, photograph: Camera) -> None:
     newest = f"{server.url}/assets/history/lead?view=partitions&partition={day(DAYS)}"
     photograph("over_time", newest, "over_time", (1500, 900), [SHOW.format("over_time")])
     moved = f"{timeline}?view=partitions&partition={day(DAYS)}"
+    values = f"{server.url}/assets/landing/snapshot/lead?view=checks&checkDetail=value_drift"
+    opened = [TAB.format("Partitions"), f'//*[text()="{day(DAYS)}"]', SHOW.format("picture")]
+    photograph("value_drift", values, "value_drift", (1500, 1000), opened)
     photograph("feature_drift", moved, "drift_over_time", (1500, 1250), [SHOW.format("feature_drift_over_time")])
 
 
@@ -83,14 +86,14 @@ def of_trouble(tonight: Night, photograph: Camera, scratch: Path) -> None:
     """What whoever is on call sees: a check that fails, in which day, a backfill, and the alert."""
     server = tonight.server
     check = f"{server.url}/assets/landing/snapshot/lead?view=checks&checkDetail=schema_drift"
-    photograph("checks", check, "schema_drift fails", (1500, 1000))
+    photograph("checks", check, "schema_drift fails", (1500, 1060))
     red = f'//*[text()="{tonight.red}"]'
     photograph("partitions", check, "schema_drift fails", (1500, 1000), [TAB.format("Partitions"), red])
     server.backfill([["history", "lead"], ["features", "lead"]], [day(number) for number in range(20, 31)])
     photograph("backfill", f"{server.url}/runs/b/{server.newest_backfill()}", "100% completed", (1500, 700))
     page = scratch / "received.html"
     page.write_text(page_of(tonight.mails, tonight.slack, tonight.webhook), encoding="utf-8")
-    photograph("alert", page.as_uri(), "One alert", (1300, 1350))
+    photograph("alert", page.as_uri(), "One alert", (1300, 1150))
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 
-from crm_platform.alerts.problems import CHECK_FAILED, LAPSES, LAPSING, Frozen, Key, Problem, listed
+from crm_platform.alerts.problems import CHECK_FAILED, KINDS, LAPSES, LAPSING, Frozen, Key, Problem, listed
 
 MOST_GROUPS = 20
 MOST_PLACES = 5
@@ -33,7 +33,7 @@ class Told(Frozen):
 
 
 class Group(Frozen):
-    """The problems of one kind and subject: where (at most five places named), how much, since when, what to do."""
+    """The problems of one kind and subject: where (at most five places named), how much in the first, since when, what to do."""
 
     kind: str
     subject: str
@@ -105,8 +105,8 @@ def _lapsed(one: Told, now: datetime) -> bool:
 
 
 def _groups(problems: Sequence[Problem | Told], runbook: str) -> list[Group]:
-    """One group per kind and subject, in order."""
-    ordered = sorted(problems, key=lambda one: one.key)
+    """One group per kind and subject, in the order of the kinds: a failed check before the backfill that it ended."""
+    ordered = sorted(problems, key=lambda one: (KINDS.index(one.kind), one.key))
     return [_group(list(alike), runbook) for _, alike in groupby(ordered, key=lambda one: one.key[:2])]
 
 
@@ -119,10 +119,17 @@ def _group(alike: Sequence[Problem | Told], runbook: str) -> Group:
         places=tuple(one.place for one in alike if one.place)[:MOST_PLACES],
         how_many=len(alike),
         since=min(one.since for one in alike),
-        how_much=first.how_much if open_ else "",
+        how_much=_how_much(alike) if isinstance(first, Problem) else "",
         runbook=f"{runbook}#{first.section}" if open_ else "",
         command=_command(alike) if isinstance(first, Problem) else "",
     )
+
+
+def _how_much(alike: Sequence[Problem | Told]) -> str:
+    """How much is wrong in the first place, which is named where there are others: no figure is added up over them."""
+    first = alike[0]
+    much = first.how_much if isinstance(first, Problem) else ""
+    return f"{first.place}: {much}" if much and len(alike) > 1 else much
 
 
 def _command(alike: Sequence[Problem | Told]) -> str:

@@ -14,8 +14,8 @@ BACKFILL_FAILED = "backfill_failed"
 RUN_STUCK = "run_stuck"
 PARTITION_LATE = "partition_late"
 SENSOR_FAILING = "sensor_failing"
-KINDS = (CHECK_FAILED, RUN_FAILED, BACKFILL_FAILED, RUN_STUCK, PARTITION_LATE, SENSOR_FAILING)
-"""Every kind of alert; each has a section of its name in the runbook."""
+KINDS = (CHECK_FAILED, SENSOR_FAILING, RUN_STUCK, RUN_FAILED, BACKFILL_FAILED, PARTITION_LATE)
+"""Every kind of alert, causes before what they lead to, as messages name them; each has a section of its name in the runbook."""
 
 LAPSING = (RUN_FAILED, BACKFILL_FAILED)
 LAPSES = timedelta(days=7)

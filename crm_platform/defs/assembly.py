@@ -53,7 +53,7 @@ def build_defs(settings: Settings, *, loggers: Mapping[str, dg.LoggerDefinition]
         assets=dg.map_asset_specs(
             lambda spec: kept_fresh(spec.replace_attributes(owners=list(settings.owners)), settings, manifest), assets
         ),
-        asset_checks=[check_of(one, days) for one in declared],
+        asset_checks=[check_of(one, days, settings.runbook) for one in declared],
         jobs=[
             *jobs(has_snapshots=manifest.has_snapshots, apart=apart),
             gate_job(),

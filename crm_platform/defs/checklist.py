@@ -82,7 +82,7 @@ def _of_feed(contracts: Sequence[Contract]) -> list[Declared]:
         Declared(
             "lost_files",
             table,
-            "Every file of what landed, of all objects, is there: nothing here can be derived from again.",
+            "Every file of what landed, of all objects, is there and whole: it could be derived from nothing else.",
             lambda _platform, lake, _days: landing_losses(lake, landed),
             gates=False,
             by_day=False,
@@ -101,7 +101,7 @@ def _of_object(manifest: Manifest, contract: Contract) -> list[Declared]:
         Declared(
             "quarantine",
             f"landing/changes/{name}",
-            "Rows that broke their contract and wait in quarantine; the good ones have gone on.",
+            "No row waits in quarantine because it broke its contract; the good ones have gone on.",
             over(quarantined),
             gates=False,
             by_day=False,
@@ -226,7 +226,7 @@ def _of_view(manifest: Manifest, bound: BoundView) -> list[Declared]:
         Declared(
             "leakage_planted",
             table,
-            "A leak planted on purpose is caught: the two checks above are awake.",
+            "A leak planted on purpose is caught by leakage_truncation and leakage_recomputed: both are awake.",
             lambda platform, lake, days: planted_leak(lake, platform.contracts, bound, days),
             waits_for=upstream,
         ),

@@ -13,7 +13,7 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetC
 
 from crm_platform.defs.days import days_of
 from crm_platform.defs.materialized import newest
-from crm_platform.defs.platform import RUNBOOK, Platform
+from crm_platform.defs.platform import Platform
 from crm_platform.defs.told import Teller
 from crm_platform.history.windows import before_red
 from crm_platform.lake import Lake, hold, release
@@ -46,17 +46,16 @@ class Declared:
     waits_for: Sequence[str] = ()
 
 
-def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetChecksDefinition:
-    """The Dagster check that asks a declared one."""
+def check_of(declared: Declared, days: dg.PartitionsDefinition, runbook: str) -> dg.AssetChecksDefinition:
+    """The Dagster check that asks a declared one; what the UI says about it ends with its section of the runbook."""
     asset_key = dg.AssetKey(declared.table.split("/"))
 
     @dg.asset_check(  # pyright: ignore[reportArgumentType]  Dagster takes generators and does not type them
         asset=asset_key,
         name=declared.name,
-        description=declared.description,
+        description=f"{declared.description} Runbook: {runbook}#{declared.name}",
         blocking=declared.gates,
         partitions_def=days if declared.by_day else None,
-        metadata={"runbook": f"{RUNBOOK}#{declared.name}"},
     )
     def check(context: dg.AssetCheckExecutionContext, platform: Platform) -> Iterator[Any]:
         lake = platform.lake(context.run.run_id)
@@ -98,6 +97,7 @@ def check_of(declared: Declared, days: dg.PartitionsDefinition) -> dg.AssetCheck
             description=teller.sentence(result.summary()),
             metadata=teller.metadata(result, [f for f in result.findings if not f.passed])
             | teller.beside(result.facts)
+            | _held_back(declared, result)
             | {"total_rows": result.total},
         )
 
@@ -123,6 +123,13 @@ def _summary_severity(declared: Declared, result: CheckResult) -> dg.AssetCheckS
     An error would end the run in the check, and tell of the same red day a second time, as a failed run.
     """
     return dg.AssetCheckSeverity.WARN if declared.gates and declared.by_day else _severity(result)
+
+
+def _held_back(declared: Declared, result: CheckResult) -> dict[str, str]:
+    """Since which day what follows waits, in words: the colour of a summary that is a warning does not say it."""
+    if not (declared.gates and declared.by_day and _is_error(result) and result.failed_days):
+        return {}
+    return {"held_back": f"what is built from it waits from {result.failed_days[0]} on, until that day is well"}
 
 
 def _keep_gate(lake: Lake, declared: Declared, result: CheckResult, looked_at: Sequence[dt.date]) -> None:

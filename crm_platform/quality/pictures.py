@@ -13,8 +13,8 @@ from itertools import groupby
 from crm_platform.quality.result import Markdown
 
 WIDTH, LEFT, RIGHT, HEIGHT, GAP = 640, 200, 90, 34, 10
-TOP, ROW, NAMES = 24, 16, 230
-"""Where the first line begins; how high a row of fields is, and how wide the names beside it."""
+TOP, ROW, NAMES, KEY = 24, 16, 230, 160
+"""Where the first line begins; how high a row of fields is, how wide the names beside it, and each word of the key below."""
 INK, FADED, ALARM = "#2b6cb0", "#718096", "#c53030"
 LEVELS = ("#cfe3d4", "#ecc94b", ALARM)
 """The colours of fields, from still to alarming."""
@@ -26,13 +26,13 @@ DOTTED = 10
 def lines_over_days(
     title: str, series: Mapping[str, Mapping[date, float]], limits: Mapping[str, float], top: float | None = None
 ) -> Markdown:
-    """One line per name over the same days, each in a scale of its own from 0, with the limit it should stay below.
+    """One line per name over the same days, from 0, with its last value and the limit it should stay below.
 
     Args:
         title: What is drawn, in words.
         series: By name, the values of the days that have one.
         limits: By name, from where on a value is alarming; a name without one has no limit drawn.
-        top: Where the scale of all lines ends, whatever lies beyond; None where each ends at its greatest value.
+        top: Where the scale of all lines ends, whatever lies beyond; None where each has a scale of its own, whose end is told.
     """
     days = sorted({day for values in series.values() for day in values})
     height = TOP + len(series) * (HEIGHT + GAP) + 18
@@ -64,9 +64,10 @@ def fields_over_days(
     if days:
         drawn.append(f'<text x="{NAMES}" y="{bottom + ROW}" fill="{FADED}">{days[0]} … {days[-1]}</text>')
     for place, (color, words) in enumerate(zip(LEVELS, said, strict=True)):
-        x, y = 8 + place * 200, bottom + ROW + 8
+        x, y = 8 + place * KEY, bottom + ROW + 8
         drawn.append(f'<rect x="{x}" y="{y}" width="10" height="10" fill="{color}"/>')
         drawn.append(f'<text x="{x + 16}" y="{y + 9}">{escape(words)}</text>')
+    drawn.append(f'<text x="{8 + len(LEVELS) * KEY}" y="{bottom + ROW + 17}" fill="{FADED}">blank: not measured</text>')
     return _image(title, drawn)
 
 
@@ -109,7 +110,7 @@ def _line(
 ) -> list[str]:
     """A name, its line, and the last day's value: red where it is over the limit, the first of the scale; the other is its end."""
     limit, end = scale
-    most = max([*values.values(), limit or 0, 1e-9]) if end is None else end
+    most = (max([*values.values(), limit or 0]) or 1) if end is None else end
     bottom = top + HEIGHT
     last = values.get(days[-1])
     color = ALARM if limit is not None and last is not None and last > limit else INK
@@ -128,6 +129,8 @@ def _line(
     ]
     if last is not None:
         told.append(f'<text x="{WIDTH - RIGHT + 8}" y="{top + 22}" fill="{color}">{_number(last)}</text>')
+    if end is None:
+        told.append(f'<text x="{WIDTH - RIGHT + 8}" y="{top + 9}" fill="{FADED}">0 … {_number(most)}</text>')
     if limit is not None:
         y = bottom - limit / most * HEIGHT
         told.append(

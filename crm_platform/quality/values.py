@@ -135,5 +135,7 @@ def _picture(contract: Contract, over_days: Mapping[date, Sequence[Measure]], da
         for measure in over_days.get(day, ()):
             series.setdefault(measure.name, {})[day] = round(measure.share_of_limit, 3)
     moved = sorted(series, key=lambda name: max(series[name].values()), reverse=True)[:MOST_LINES]
-    title = f"{contract.object}: distance from the nearest of the {TRAILING} samples before; 1 is what is allowed"
+    title = (
+        f"{contract.object}: distance from the nearest of the {TRAILING} samples before; 1, dashed, is what is allowed"
+    )
     return lines_over_days(title, {name: series[name] for name in moved}, dict.fromkeys(moved, 1.0), TOP_OF_SCALE)

@@ -34,11 +34,19 @@ def test_many_problems_are_one_message_grouped_by_subject():
     assert lines(message) == [
         (
             "check_failed: history/lead contract on 2026-03-01, 2026-03-02, 2026-03-03, 2026-03-04, 2026-03-05 and 2 more "
-            "(3 of 100 rows), since 2026-03-04 03:00 UTC. See docs/runbook.md#contract. "
+            "(2026-03-01: 3 of 100 rows), since 2026-03-04 03:00 UTC. See docs/runbook.md#contract. "
             "Then: check --from 2026-03-01 --to 2026-03-07"
         ),
         ("check_failed: x y (3 of 100 rows), since 2026-03-04 03:00 UTC. See docs/runbook.md#contract. Then: check"),
     ]
+
+
+def test_what_may_be_the_cause_is_named_before_what_follows_from_it():
+    kinds = ["backfill_failed", "check_failed", "partition_late", "run_failed", "run_stuck", "sensor_failing"]
+    message = news(Ledger(), held(*(problem("s", kind=kind) for kind in kinds))).pending
+    assert [group.kind for group in message.wrong] == [
+        "check_failed", "sensor_failing", "run_stuck", "run_failed", "backfill_failed", "partition_late",
+    ]  # fmt: skip
 
 
 def test_a_message_names_at_most_twenty_groups_and_says_how_many_more():

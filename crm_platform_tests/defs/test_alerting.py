@@ -98,7 +98,7 @@ def subjects(received):
 def test_many_failing_checks_are_one_message_told_once_and_well_again_once(checked):
     checked.run([f"rule_{n:02}" for n in range(25)], failing=("2026-03-02", "2026-03-03"))
     said = checked.tick()
-    assert said.startswith("check_failed: up rule_00 on 2026-03-02, 2026-03-03 (3 of 100 rows), since ")
+    assert said.startswith("check_failed: up rule_00 on 2026-03-02, 2026-03-03 (2026-03-02: 3 of 100 rows), since ")
     assert said.endswith("and 5 more; see crm-platform alerts list")
     assert checked.tick() == "Nothing new since the last tick."
     ((_, _, body),) = checked.received

@@ -144,6 +144,14 @@ def test_every_check_has_a_section_in_the_runbook(repository):
     assert len(names) == 21
 
 
+def test_what_the_ui_says_about_a_check_ends_with_its_section_of_the_configured_runbook(tmp_path):
+    settings = tmp_path / "crm_platform.yaml"
+    settings.write_text("first_day: 2026-03-01\nrunbook: https://wiki.example.com/runbook\n", encoding="utf-8")
+    graph = build_defs(load_settings(settings)).get_repository_def().asset_graph
+    for key in graph.asset_check_keys:
+        assert graph.get(key).description.endswith(f". Runbook: https://wiki.example.com/runbook#{key.name}"), key
+
+
 def test_the_leakage_checks_and_those_of_history_hold_later_data_back(repository):
     checks = {key: repository.asset_graph.get(key) for key in repository.asset_graph.asset_check_keys}
     blocking = {key.name for key, node in checks.items() if node.blocking}

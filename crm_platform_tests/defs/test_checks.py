@@ -100,6 +100,7 @@ def test_a_failed_day_says_what_where_how_many_since_when_and_what_to_run(drifte
     assert told["first_seen"] == pytest.approx(since[0].timestamp(), abs=1)
     whole = values(found[None])
     assert whole["run_again"].endswith("schema_drift --from 2026-03-03 --to 2026-03-04")
+    assert whole["held_back"] == "what is built from it waits from 2026-03-03 on, until that day is well"
     assert "first_seen" not in values(found["2026-03-01"])
 
 

@@ -46,7 +46,7 @@ def test_a_day_that_waits_is_not_evaluated_and_stays_as_red_as_it_was(tmp_path):
     def timeline() -> None:
         """Stands for a table by day."""
 
-    check = check_of(Declared("leakage", TABLE, "No step knows the future.", ask), PARTITIONS)
+    check = check_of(Declared("leakage", TABLE, "No step knows the future.", ask), PARTITIONS, "RUNBOOK")
     platform = Platform(source="sandbox", lake_root=str(lake.root), first_day=FIRST.isoformat())
     with dg.DagsterInstance.ephemeral() as instance:
         defs = dg.Definitions(

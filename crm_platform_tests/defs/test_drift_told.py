@@ -35,7 +35,7 @@ def test_the_day_shows_its_columns_and_the_summary_all_schemas_and_a_second_run_
 
     found = values(evaluations(("landing/snapshot/contact", "value_drift"))["2026-03-08"])
     assert found["picture"].startswith(
-        "![contact: distance from the nearest of the 7 samples before; 1 is what is allowed](data:image/svg+xml"
+        "![contact: distance from the nearest of the 7 samples before; 1, dashed, is what is allowed](data:image/svg+xml"
     )
     lake = Lake(ran.lake_root)
     before = versions(lake)["quality/schemas"]

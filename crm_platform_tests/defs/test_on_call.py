@@ -83,8 +83,10 @@ def test_chromium_shows_the_check_with_its_rule_its_day_and_the_command(tonight,
     words = chrome.open(page_of_check(tonight), "schema_drift fails", (1500, 1000))
     for told in (
         "This is a blocking asset check",
+        "Runbook: docs/runbook.md#schema_drift",
         "on 2026-03-04",
         "found origin",
+        "what is built from it waits from 2026-03-04 on, until that day is well",
         COMMAND.removesuffix(" --to 2026-03-04"),
     ):
         assert told in words

@@ -45,7 +45,8 @@ def test_days_of_this_run_and_those_told_before_are_one_line(instance):
     tell(instance, on(0, rows=10) | on(1, rows=1200, late_p99=late))
     told = with_picture(instance, KEY, on(2, rows=1500, late_p99=late * 2))
     assert words_in(svg_of(told, 2)) == [
-        "history/lead, day by day", "rows", "1,500", "recorded late, hours (p99)", "6", "2026-03-01 … 2026-03-03",
+        "history/lead, day by day", "rows", "1,500", "0 … 1,500", "recorded late, hours (p99)", "6", "0 … 6",
+        "2026-03-01 … 2026-03-03",
     ]  # fmt: skip
 
 
@@ -54,6 +55,12 @@ def test_a_day_told_twice_counts_as_it_was_told_last(instance):
     tell(instance, on(0, rows=4))
     told = with_picture(instance, KEY, on(1, rows=2))
     assert '<polyline points="200.0,24.0 550.0,41.0"' in svg_of(told, 1)  # 4 is the most; 2 half as high
+
+
+def test_a_line_that_is_nothing_on_all_days_lies_at_the_bottom_of_a_scale_to_one(instance):
+    svg = svg_of(with_picture(instance, KEY, on(0, quarantined=0) | on(1, quarantined=0)), 1)
+    assert words_in(svg)[2:4] == ["0", "0 … 1"]
+    assert '<polyline points="200.0,58.0 550.0,58.0"' in svg
 
 
 def test_only_the_newest_day_has_a_picture_and_days_longer_ago_than_thirty_are_not_in_it(instance):
@@ -85,7 +92,7 @@ def test_features_that_moved_are_fields_of_their_own_picture_the_most_moved_firs
     assert words_in(svg) == [
         "history/lead: how far features are from those of four weeks before (PSI)",
         "count_7d", "0.4", "status", "0.03", "2026-03-01 … 2026-03-03",
-        "still: up to 0.1", "a small shift: up to 0.25", "a significant shift",
+        "still: up to 0.1", "a small shift: up to 0.25", "a significant shift", "blank: not measured",
     ]  # fmt: skip
     assert re.findall(r'width="106.7" height="14" fill="([^"]+)"', svg) == [
         "#cfe3d4", "#c53030", "#cfe3d4", "#cfe3d4",

@@ -97,7 +97,7 @@ def test_a_picture_is_an_image_in_markdown_with_a_line_per_name_and_red_over_the
     svg = ET.fromstring(base64.b64decode(encoded))  # noqa: S314  our own text
     space = "{http://www.w3.org/2000/svg}"
     assert [text.text for text in svg.iter(f"{space}text")] == [
-        "deal", "psi stage", "0.5", "nulls <x>", "2026-03-01 … 2026-03-03",
+        "deal", "psi stage", "0.5", "0 … 0.5", "nulls <x>", "0 … 0.01", "2026-03-01 … 2026-03-03",
     ]  # fmt: skip
     lines = list(svg.iter(f"{space}polyline"))
     assert [line.get("stroke") for line in lines] == ["#c53030", "#2b6cb0"]
@@ -125,4 +125,5 @@ def test_fields_are_one_where_neighbours_are_alike_and_blank_where_nothing_was_m
     assert boxes[1:4] == [("230.0", "128.0", "#cfe3d4"), ("358.0", "64.0", "#ecc94b"), ("486.0", "64.0", "#c53030")]
     assert [text.text for text in svg.iter(f"{space}text")] == [
         "lead", "count_7d", "0.6", "2026-03-01 … 2026-03-05", "still", "small", "far",
+        "blank: not measured",
     ]  # fmt: skip
