@@ -1,10 +1,9 @@
-"""The sensor that tells people: one tick asks Dagster, keeps what it learned, and makes what attempts are due.
+"""A tick of the sensor that tells people: it asks Dagster, keeps what it learned, and makes what attempts are due.
 
-It requests no run. What is open and what to say is decided in `crm_platform.alerts`.
+It requests no run. What is open and what to say is decided in `crm_platform.alerts`; the sensor stands in `alerts_sensor`.
 """
 
 import datetime as dt
-import os
 from collections.abc import Mapping
 
 import dagster as dg
@@ -28,6 +27,7 @@ from crm_platform.alerts import (
     with_news,
 )
 from crm_platform.alerts.problems import BACKFILL_FAILED, PARTITION_LATE, RUN_FAILED, RUN_STUCK, SENSOR_FAILING
+from crm_platform.defs.alerts_sensor import ALERTS
 from crm_platform.defs.asked import (
     OVERLAP,
     RUNS_AT_ONCE,
@@ -44,27 +44,8 @@ from crm_platform.defs.backfilled import given_up_backfills, unmended
 from crm_platform.defs.platform import Platform
 from crm_platform.lake import Lake
 
-ALERTS = "alerts"
 LOG = "log"
 """The target that is always there: the tick's own log."""
-
-
-def alerts_sensor(settings: AlertSettings, runbook: str) -> dg.SensorDefinition:
-    """The sensor over the configured targets; its messages link to sections of the runbook."""
-
-    @dg.sensor(
-        name=ALERTS,
-        minimum_interval_seconds=30,
-        description="Tells of failed checks, runs and backfills, of what hangs or is late, and of failing sensors: grouped, "
-        "each once, and again when it is well. Requests nothing.",
-    )
-    def alerts(context: dg.SensorEvaluationContext, platform: Platform) -> dg.SkipReason:
-        """One tick; the first one only notes where runs are read from."""
-        return dg.SkipReason(
-            tick(context, platform, settings, now=dt.datetime.now(dt.UTC), environment=os.environ, runbook=runbook)
-        )
-
-    return alerts
 
 
 def tick(

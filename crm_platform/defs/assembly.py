@@ -6,7 +6,7 @@ import dagster as dg
 from dagster_duckdb import DuckDBResource
 
 from crm_platform.contracts import contracts_in
-from crm_platform.defs.alerting import alerts_sensor
+from crm_platform.defs.alerts_sensor import alerts_sensor
 from crm_platform.defs.checklist import WHOLE_PAST, checklist
 from crm_platform.defs.checks import check_of
 from crm_platform.defs.code import on_host

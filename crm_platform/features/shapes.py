@@ -108,9 +108,14 @@ def timeline_meaning(bound: BoundView, contracts: Mapping[str, Contract]) -> dic
 
 def training_schema(bound: BoundView, contracts: Mapping[str, Contract]) -> pl.Schema:
     """The columns of a training set joined with one view's timeline, with their types."""
-    steps = timeline_schema(bound, contracts)
+    return _joined_with(bound.name, tuple(timeline_schema(bound, contracts).items()))
+
+
+@cache
+def _joined_with(name: str, steps: Columns) -> pl.Schema:
+    """What the join makes of no question; asked once per timeline, as above."""
     spine = pl.DataFrame(schema={"entity_id": pl.String(), "as_of": UTC_US})
-    joined = point_in_time_join(spine, {bound.name: pl.LazyFrame(schema=steps)})
+    joined = point_in_time_join(spine, {name: pl.LazyFrame(schema=dict(steps))})
     return pl.Schema({**QUESTION_TYPES, **joined.schema})
 
 

@@ -160,16 +160,18 @@ def loads(folder, rounds):
     took = {who: [] for who in whose}
     for number in range(rounds + 1):  # the first one fills the caches of files
         for who, module in whose.items():
-            seconds = timed([python, "-c", LOADS.format(module=module)], machine.REPOSITORY)["seconds"]
+            loading = [python, "-P", "-c", LOADS.format(module=module)]  # what is installed there, not what lies here
+            seconds = timed(loading, machine.REPOSITORY)["seconds"]
             took[who].extend([seconds] if number else [])
     return {who: median(seconds) for who, seconds in took.items()}
 
 
 def deployed():
-    """The interpreter of an environment with what production installs, and this package."""
+    """The interpreter of an environment with what production installs, and this package: compiled, as pip leaves it there."""
     python = python_with(machine.REPOSITORY / "data" / "bench", machine.REPOSITORY / "deploy" / "requirements.lock")
-    wanted = ["--quiet", "--no-deps", "--no-build-isolation", str(machine.REPOSITORY)]
-    timed([sys.executable, "-m", "uv", "pip", "install", "--python", str(python), *wanted], machine.REPOSITORY)
+    wanted = ["--quiet", "--no-deps", "--no-build-isolation", "--compile-bytecode", "--reinstall"]
+    own = str(machine.REPOSITORY)
+    timed([sys.executable, "-m", "uv", "pip", "install", "--python", str(python), *wanted, own], machine.REPOSITORY)
     return python
 
 

@@ -12,6 +12,8 @@ import sys
 from pathlib import Path
 
 LOCK = Path(__file__).with_name("peers.lock")
+BY_UV = ("--quiet", "--require-hashes", "--no-deps", "--compile-bytecode")
+"""Compiled, as pip leaves what it installs: otherwise every process would compile, where Python may not keep what it compiled."""
 
 
 class AbsentError(Exception):
@@ -24,7 +26,8 @@ def python_with(folder, lock=LOCK):
     Raises:
         AbsentError: A package cannot be installed.
     """
-    made_of = f"{sys.version_info.major}{sys.version_info.minor}-{hashlib.sha256(lock.read_bytes()).hexdigest()[:12]}"
+    told = hashlib.sha256(lock.read_bytes() + " ".join(BY_UV).encode()).hexdigest()
+    made_of = f"{sys.version_info.major}{sys.version_info.minor}-{told[:12]}"
     home = Path(folder) / f"{lock.stem}-{made_of}"
     if not home.exists():
         part = home.with_suffix(f".{os.getpid()}")
@@ -42,11 +45,12 @@ def python_with(folder, lock=LOCK):
 def _installed(home, lock):
     """By uv, or by pip where that cannot, as make install does."""
     _run("making an environment", [sys.executable, "-m", "venv", str(home)])
-    python, wanted = str(home / "bin" / "python"), ["--quiet", "--require-hashes", "--no-deps", "-r", str(lock)]
+    python, locked = str(home / "bin" / "python"), ["-r", str(lock)]
     try:
-        _run("installing by uv", [sys.executable, "-m", "uv", "pip", "install", "--python", python, *wanted])
+        _run("installing by uv", [sys.executable, "-m", "uv", "pip", "install", "--python", python, *BY_UV, *locked])
     except AbsentError:
-        _run("installing", [python, "-m", "pip", "install", "--disable-pip-version-check", *wanted])
+        by_pip = ["--quiet", "--require-hashes", "--no-deps", "--disable-pip-version-check"]
+        _run("installing", [python, "-m", "pip", "install", *by_pip, *locked])
 
 
 def peer_versions(lock=LOCK, names=("feast", "timefence", "duckdb", "ibis-framework")):
