@@ -18,7 +18,7 @@ from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.columns import Columns
 from crm_platform.features.courses import Course, Pairs, Places
 from crm_platform.features.entities import Closing, EntityStates, entity_states
-from crm_platform.features.portions import Inputs
+from crm_platform.features.portions import Frame, Inputs
 from crm_platform.features.segments import (
     Contributions,
     Segments,
@@ -242,32 +242,33 @@ def known_of(view: FeatureView, inputs: Inputs, since: int | None = None, *, ask
         raise TimelineError.unattributed(view)
     if activities is None and view.over_activities:
         raise TimelineError.inactive(view)
-    acted = None
-    if activities is not None and view.key is not None:
-        acted = activity_steps(activities, view.key, view.time, view.reads, is_named=view.asks_for_order)
-    named = None if acted is None else acted.rows[str(view.key)]
-    id_type = (
-        named.dtype
-        if named is not None
-        else versions.lazy().collect_schema().get("entity_id")
-        if versions is not None
-        else None
-    )
+    key = None if activities is None else view.key
+    id_type = _type_of_ids(activities, key, versions)
     roots = roots_of(merges, id_type)
-    alone = None if asked is None or asked.dtype != id_type else [asked, roots.named["entity_id"]]
+    alone = None if asked is None or asked.dtype != id_type else Codes.of(asked, roots.named["entity_id"])
     if versions is not None and alone is not None:
-        wanted = pl.concat([ids.alias("id") for ids in alone]).unique().implode()
-        versions = versions.lazy().filter(pl.col("entity_id").is_in(wanted))
+        versions = versions.lazy().filter(pl.col("entity_id").is_in(alone.ids.implode()))
     own = None if versions is None else steps_of(versions, [one.columns[0] for one in view.attributes])
-    columns = [roots.named["entity_id"], *([own.ids] if own else []), *([named] if named is not None else [])]
-    columns += [before[0]["entity_id"]] if before is not None else []
-    if len({str(one.dtype) for one in columns}) > 1:
-        raise TimelineError.types(view, [str(one.dtype) for one in columns])
+    columns = [
+        roots.named["entity_id"],
+        *([own.ids] if own else []),
+        *([] if before is None else [before[0]["entity_id"]]),
+    ]
+    types = [*([] if id_type is None or key is None else [id_type]), *(one.dtype for one in columns)]
+    if len(set(map(str, types))) > 1:
+        raise TimelineError.types(view, list(map(str, types)))
+    acted = None
+    is_numbered = alone is not None and id_type == pl.String and key not in view.reads
+    if activities is not None and key is not None:
+        if alone is not None and is_numbered:
+            activities = activities.lazy().with_columns(pl.col(key).cast(alone.texts, strict=False))
+        acted = activity_steps(activities, key, view.time, view.reads, is_named=view.asks_for_order)
     read = Columns(pl.DataFrame() if acted is None else acted.rows)
     with ThreadPoolExecutor(1) as pool:
         prepared = pool.submit(read.prepare, view)
-        codes = Codes.of(*(columns if alone is None else alone))
-        owners = None if named is None else codes.encode(named)
+        named = [] if acted is None or key is None else [acted.rows[key]]
+        codes = Codes.of(*columns, *named) if alone is None else alone
+        owners = [codes.numbers(one) if is_numbered else codes.encode(one) for one in named]
         prepared.result()
     first = np.full(len(codes), FOREVER, dtype=np.int64)
     first[codes.encode(roots.named["entity_id"])] = roots.named["known_at"].to_numpy()
@@ -275,16 +276,23 @@ def known_of(view: FeatureView, inputs: Inputs, since: int | None = None, *, ask
         begins = is_new(own.entity)
         np.minimum.at(first, codes.encode(own.ids), own.since[begins])
     segments = Segments.none()
-    if acted is not None and owners is not None:
-        key = str(view.key)
-        np.minimum(first, named_by(acted.rows, key, owners, len(codes)), out=first)
+    if acted is not None and key is not None:
+        (owner,) = owners
+        np.minimum(first, named_by(acted, key, owner, len(codes)), out=first)
         pieces = coded(roots.pieces, codes)
         held = list(dict.fromkeys([*view.reads, *(VERSION_ORDER if view.asks_for_order else ())]))
-        segments = segments_of(acted, owners, pieces, key=key, time=view.time, reads=view.reads).holding(held)
+        segments = segments_of(acted, owner, pieces, key=key, time=view.time, reads=view.reads).holding(held)
         read = read.holding(held)
     closing = None if before is None else Closing.of(before[0], codes, before[1], view.attributes)
     states = entity_states(codes, first, own, view.attributes, roots.pieces, closing=closing, are_news=asked is None)
     return Known(view, codes, segments, states, read, within=codes.between(inputs.low, inputs.high))
+
+
+def _type_of_ids(activities: Frame | None, key: str | None, versions: Frame | None) -> pl.DataType | None:
+    """The type of the entities' ids, as activities name them or else as versions do; None where nothing tells."""
+    if activities is not None and key is not None:
+        return activities.lazy().collect_schema().get(key)
+    return None if versions is None else versions.lazy().collect_schema().get("entity_id")
 
 
 def differing(rows: pl.DataFrame) -> Flags:

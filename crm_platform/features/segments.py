@@ -12,7 +12,7 @@ import polars as pl
 
 from crm_platform.history.codes import Codes, Flags, Ints
 from crm_platform.history.orders import grouped, is_new
-from crm_platform.history.registers import TIMES, Steps, check_times, known_times, steps_of, writes_field
+from crm_platform.history.registers import TIMES, Steps, check_times, steps_of, writes_field
 from crm_platform.history.walks import FOREVER
 
 
@@ -168,17 +168,17 @@ def activity_steps(
     return steps_of(activities, list(dict.fromkeys([key, time, *reads])), "activities", is_named=is_named)
 
 
-def named_by(rows: pl.DataFrame, key: str, owner: Ints, entities: int) -> Ints:
+def named_by(steps: Steps, key: str, owner: Ints, entities: int) -> Ints:
     """When each entity was first named by an activity (µs), by code; FOREVER for never.
 
     Args:
-        rows: The activities' versions.
+        steps: The activities' known-axis steps.
         key: The column that names the entity.
-        owner: The codes of that column, -1 for null.
+        owner: The codes of that column, one per row of the steps' versions, -1 for null.
         entities: How many entities there are.
     """
-    names = rows.select(writes_field(key)).to_series().to_numpy() & (owner >= 0)
-    known = known_times(rows)
+    names = steps.rows.select(writes_field(key)).to_series().to_numpy() & (owner >= 0)
+    known = steps.known
     if not names.all():
         owner, known = owner[names], known[names]
     first = np.full(entities, FOREVER, dtype=np.int64)

@@ -61,8 +61,16 @@ class Codes:
         return codes.fill_null(ABSENT).to_numpy().astype(np.int64, copy=False)
 
     @cached_property
-    def _texts(self) -> pl.Enum:
+    def texts(self) -> pl.Enum:
+        """The type of these ids, if they are texts: what is read as one takes four bytes, null where nobody knows it."""
         return pl.Enum(self.ids)
+
+    def numbers(self, column: pl.Series) -> Ints:
+        """The code of each id of that type; ABSENT for a null."""
+        codes = column.to_physical().fill_null(0).to_numpy().astype(np.int64)
+        if column.null_count():
+            codes[column.is_null().to_numpy()] = ABSENT
+        return codes
 
     def _looked_up(self, column: pl.Series) -> Ints:
         low, high = self._around(column)
@@ -75,11 +83,7 @@ class Codes:
         codes = np.empty(len(column), dtype=np.int64)
 
         def look_up(low: int, part: pl.Series) -> None:
-            found = part.cast(self._texts, strict=False)
-            here = codes[low : low + len(part)]
-            here[:] = found.to_physical().fill_null(0).to_numpy()
-            if found.null_count():
-                here[found.is_null().to_numpy()] = ABSENT
+            codes[low : low + len(part)] = self.numbers(part.cast(self.texts, strict=False))
 
         in_parts(look_up, column)
         return codes

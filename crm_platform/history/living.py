@@ -12,7 +12,7 @@ import numpy as np
 import polars as pl
 
 from crm_platform.contracts import UTC_US
-from crm_platform.history.registers import TIMES, known_times, steps_of
+from crm_platform.history.registers import TIMES, steps_of
 
 
 def living(versions: pl.DataFrame | pl.LazyFrame, as_of: datetime, fields: Sequence[str]) -> pl.DataFrame:
@@ -36,7 +36,7 @@ def living(versions: pl.DataFrame | pl.LazyFrame, as_of: datetime, fields: Seque
     steps = steps_of(versions, fields)
     at = pl.Series([as_of], dtype=UTC_US).to_physical().item()
     now = (steps.since <= at) & (at < steps.until)
-    known = known_times(steps.rows)
+    known = steps.known
     matters = known > at
     for shown in {id(array): array for array in (steps.newest, *steps.winners.values())}.values():
         winners = shown[now]

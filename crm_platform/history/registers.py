@@ -60,6 +60,7 @@ class Steps:
 
     Attributes:
         rows: The versions read, sorted by entity and version order.
+        known: When each row became known (µs).
         ids: One id per entity, sorted; `entity` counts in it. None where they were not asked for.
         entity: Whose step.
         since: From when on (µs since 1970), inclusive.
@@ -70,6 +71,7 @@ class Steps:
     """
 
     rows: pl.DataFrame
+    known: Ints
     ids: pl.Series
     entity: Ints
     since: Ints
@@ -85,9 +87,10 @@ class Steps:
         return self.rows[field].gather(column.set(column < 0, None) if len(winners) and winners.min() < 0 else column)
 
     def holding(self, columns: Sequence[str]) -> "Steps":
-        """The same steps with some columns alone, and without the ids: what is held for long should be little."""
+        """The same steps with some columns alone, without ids and times: what is held for long should be little."""
         winners = {field: rows for field, rows in self.winners.items() if field in columns}
-        return replace(self, rows=self.rows.select(columns), ids=self.ids.clear(), winners=winners)
+        rows, nothing = self.rows.select(columns), self.known[:0]
+        return replace(self, rows=rows, known=nothing, ids=self.ids.clear(), winners=winners)
 
     @property
     def is_tombstone(self) -> Flags:
@@ -105,44 +108,51 @@ def steps_of(
             is_tombstone and changed_fields where there are any. Rows without an entity are left out.
         fields: The registers to walk, beside `is_deleted`.
         what: What the versions are, for messages.
-        is_named: Whether the caller needs ids and positions; without, they are not held where rows stand in order.
+        is_named: Whether the caller needs ids and version order; without, they are not held where rows stand in order.
 
     Raises:
         VersionsError: A column is missing, or no UTC time in microseconds, or empty where a time must be.
     """
     lazy = checked(versions, fields, what)
-    in_order = None if is_named else _unnamed(lazy, what)
+    in_order = None if is_named else _unnamed(lazy, fields)
     if in_order is None:
         rows = _in_order(_rows_of(lazy, what))
-        code = _entities(rows)
+        code, known = _entities(rows), known_times(rows)
         ids = rows["entity_id"].filter(pl.Series(is_new(code)))
     else:
-        rows, code = in_order
+        rows, code, known = in_order
         ids = pl.Series("entity_id", [])
     writers = writers_of(rows, fields)
     if len(code) and code[-1] + 1 < len(code):
-        walk = by_entity(code, known_times(rows), writers)
-        return Steps(rows, ids, walk.entity, walk.since, walk.until, walk.newest, walk.winners)
-    walk = alone(code, known_times(rows), code, writers)
+        walk = by_entity(code, known, writers)
+        return Steps(rows, known, ids, walk.entity, walk.since, walk.until, walk.newest, walk.winners)
+    walk = alone(code, known, code, writers)
     is_whole = all(writes.all() for _, writes in writers)
-    return Steps(rows, ids, code, walk.since, walk.until, code, walk.winners, are_rows=is_whole)
+    return Steps(rows, known, ids, code, walk.since, walk.until, code, walk.winners, are_rows=is_whole)
 
 
-def _unnamed(lazy: pl.LazyFrame, what: str) -> tuple[pl.DataFrame, Ints] | None:
-    """The versions without ids and positions, and each one's entity; None where these are needed to put them in order.
+def _unnamed(lazy: pl.LazyFrame, fields: Sequence[str]) -> tuple[pl.DataFrame, Ints, Ints] | None:
+    """The versions without what puts them in order, each one's entity, and when each became known.
 
-    One pass compares each id with the one before and lets go of it: of ten million versions a third of the memory.
+    One pass compares each version with the one before and lets go of ids and times: of ten million versions half the
+    memory. None where they do not stand in order, or order cannot be told without positions, or a time is missing.
     """
-    ids, before = pl.col("entity_id"), pl.col("entity_id").shift(1)
-    told = (ids != before).alias("_is_new"), (ids >= before).alias("_rises")
-    rows = lazy.select(pl.exclude("entity_id", "source_position"), *told).collect(engine="streaming")
-    if not rows["_rises"][1:].all(ignore_nulls=False) or lazy.select(ids.head(1).is_null().any()).collect().item():
+    ids, (event, processed) = pl.col("entity_id"), (pl.col(name) for name in TIMES)
+    is_same, falls = ids == ids.shift(1), event < event.shift(1)
+    falls |= (event == event.shift(1)) & (processed <= processed.shift(1))
+    told = {
+        "_is_new": ids != ids.shift(1),
+        "_rises": ids >= ids.shift(1),
+        "_is_doubtful": (is_same & falls).fill_null(value=False) | event.is_null() | processed.is_null(),
+        "_known": pl.max_horizontal(TIMES),
+    }
+    unneeded = {"entity_id", *VERSION_ORDER}.difference(fields)
+    rows = lazy.select(pl.exclude(unneeded), **told).collect(engine="streaming")
+    is_settled = rows["_rises"][1:].all(ignore_nulls=False) and not rows["_is_doubtful"].any()
+    if not is_settled or lazy.select(ids.head(1).is_null().any()).collect().item():
         return None
     code = np.cumsum(rows["_is_new"].fill_null(value=False).to_numpy(), dtype=np.int64)
-    rows = rows.drop("_is_new", "_rises")
-    refuse_timeless(rows, what, TIMES)
-    tied, settled = _in_time(rows, code)
-    return None if len(tied) or not settled else (rows, code)
+    return rows.drop(told), code, rows["_known"].to_physical().to_numpy()
 
 
 def version_rows(versions: pl.DataFrame | pl.LazyFrame, fields: Sequence[str], what: str) -> pl.DataFrame:

@@ -166,7 +166,9 @@ def test_a_run_that_a_check_of_a_whole_table_ended_is_told_as_that_check_alone(c
 def test_the_failed_runs_of_a_backfill_are_one_group(checked):
     for day in ("2026-03-01", "2026-03-02"):
         checked.run(fail=True, tags={"dagster/partition": day, "dagster/backfill": "abc"})
-    assert checked.tick().startswith("backfill_failed: backfill abc on 2026-03-01, 2026-03-02 (failed in up), since ")
+    assert checked.tick().startswith(
+        "backfill_failed: backfill abc on 2026-03-01, 2026-03-02 (2026-03-01: failed in up), since "
+    )
 
 
 def test_a_run_that_does_not_end_is_stuck_until_it_ends(checked):

@@ -499,6 +499,17 @@ def test_questions_about_nobody_and_no_questions_keep_their_columns():
     assert features_at(nobody, of, activities()).row(1) == (None, at(3), None, None, None, None)
 
 
+def test_a_view_may_read_ids_and_times_as_values_whoever_is_asked_about():
+    acts = activities(call("x", "A", at(3)), call("y", "A", at(4)), call("z", "B", at(5)), call("w", None, at(6)))
+    of = view(
+        Distinct("account_id", window="7d"), Distinct("event_time", window="7d"), Distinct("entity_id", window="7d")
+    )
+    found = features_at(spine(("A", at(6)), ("Z", at(6))), of, acts)
+    assert found.select(of.columns).rows() == [(1, 2, 2), (None, None, None)]
+    joined = point_in_time_join(spine(("A", at(6)), ("Z", at(6))), build_timeline(of, acts))
+    assert found.select(joined.columns).equals(joined)
+
+
 def test_rows_of_several_chunks_and_files_are_one_history(tmp_path):
     acts = activities(call("x", "A", at(3)), call("x", "A", at(3), at(4), channel="mail"), call("y", "A", at(31)))
     whole = build_timeline(COUNT, acts).collect()
@@ -537,6 +548,8 @@ def test_versions_without_a_time_are_refused():
 def test_missing_columns_are_named():
     with pytest.raises(VersionsError, match="The activities lack channel"):
         build_timeline(view(Last("channel")), activities().drop("channel"))
+    with pytest.raises(VersionsError, match="The activities lack account_id"):
+        features_at(spine(("A", at(6))), COUNT, activities().drop("account_id"))
 
 
 def test_sums_of_text_and_endless_numbers_are_refused():

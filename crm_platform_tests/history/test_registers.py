@@ -82,6 +82,14 @@ def test_entities_with_one_version_among_others_are_walked_as_they_are_alone(row
         assert here[1:] == told(alone)[1:]
 
 
+def test_a_time_or_an_id_can_be_a_field_although_it_is_let_go_of_otherwise():
+    frame = pl.DataFrame([("a", START, START, "1", False, None, 1, 1)], schema=SCHEMA, orient="row")
+    for is_named in (True, False):
+        found = steps_of(frame, ["entity_id", "event_time", "source_position"], is_named=is_named)
+        shown = [found.shown(field).item() for field in ("entity_id", "event_time", "source_position")]
+        assert shown == ["a", START, "1"]
+
+
 def test_a_version_at_the_same_times_is_put_in_order_by_its_position():
     second = ("a", START, START, "2", False, None, 2, 2)
     first = ("a", START, START, "1", False, None, 1, 1)
