@@ -10,7 +10,7 @@ from crm_platform.lake.gate import Red, first_red_day, hold, mendings, red_days,
 from crm_platform.lake.log import changed_days, differing, files_digest, note, told
 from crm_platform.lake.lost import UNREADABLE, LostFile, first_lost, forget_lost, lost_files
 from crm_platform.lake.maintenance import MaintenanceReport, compact, maintain, vacuum
-from crm_platform.lake.query import connect, query
+from crm_platform.lake.query import connect, query, rows_in_files
 from crm_platform.lake.reading import Part
 from crm_platform.lake.store import Lake
 from crm_platform.lake.tables import Layout, layout_of
@@ -45,6 +45,7 @@ __all__ = [
     "red_days",
     "red_partitions",
     "release",
+    "rows_in_files",
     "told",
     "vacuum",
 ]

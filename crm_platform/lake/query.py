@@ -10,6 +10,7 @@ import duckdb
 import polars as pl
 
 from crm_platform.lake.errors import TableMissingError
+from crm_platform.lake.reading import Part
 from crm_platform.lake.store import Lake
 from crm_platform.lake.tables import layout_of
 
@@ -32,7 +33,12 @@ def _engine() -> duckdb.DuckDBPyConnection:
 
 
 def query(
-    sql: str, *, lake: Lake | None = None, version: int | None = None, **tables: str | pl.DataFrame
+    sql: str,
+    *,
+    lake: Lake | None = None,
+    version: int | None = None,
+    days: Sequence[Part] | None = None,
+    **tables: str | pl.DataFrame,
 ) -> pl.DataFrame:
     """The answer to a SQL query over tables and frames.
 
@@ -40,6 +46,7 @@ def query(
         sql: Names its inputs as the keywords do.
         lake: Where the tables lie that are given by name.
         version: Of the one table that is given by name; None for the newest of every one.
+        days: The partitions of it to read; None for all. A column that none of their files has is not there.
         tables: Each a frame, or the name of a table of the lake, read from its version's files.
 
     Raises:
@@ -50,8 +57,26 @@ def query(
             if isinstance(given, pl.DataFrame):
                 session.register(name, given.to_arrow(compat_level=pl.CompatLevel.oldest()))
             elif lake is not None:
-                _view(session, name, lake, given, version)
+                _view(session, name, lake, given, version=version, days=days)
         return pl.DataFrame(session.sql(sql).to_arrow_table())
+
+
+def rows_in_files(lake: Lake, table: str, version: int | None = None) -> int:
+    """How many rows DuckDB counts in the files of a table; costs a look at each file's end, whatever its columns.
+
+    Args:
+        lake: Where the table lies.
+        table: The table.
+        version: Of the table; None for the newest.
+
+    Raises:
+        TableMissingError: The table does not exist.
+    """
+    files = [] if "://" in lake.root else lake.files(table, version=version)
+    if not files:
+        return int(query("SELECT count(*) AS rows FROM told", lake=lake, version=version, told=table)["rows"].item())
+    with connect() as session:
+        return session.execute("SELECT count(*) FROM read_parquet(?)", [files]).fetchall()[0][0]
 
 
 def json_fields(texts: pl.Series, names: Sequence[str]) -> pl.DataFrame:
@@ -100,18 +125,27 @@ FROM fields
 """
 
 
-def _view(session: duckdb.DuckDBPyConnection, name: str, lake: Lake, table: str, version: int | None) -> None:
-    opened = lake.open(table, version)
+def _view(
+    session: duckdb.DuckDBPyConnection,
+    name: str,
+    lake: Lake,
+    table: str,
+    *,
+    version: int | None,
+    days: Sequence[Part] | None,
+) -> None:
+    opened, files = lake.look(table, version), lake.files(table, days, version)
     if opened is None:
         raise TableMissingError.nothing_at(table, lake.uri(table))
-    if "://" in lake.root or not opened.file_uris():
-        session.register(name, opened.to_pyarrow_dataset())
-        return
     partition = layout_of(table).partition
+    if "://" in lake.root or not files:
+        wanted = None if days is None else [(partition or "", "in", [str(day) for day in days])]
+        session.register(name, opened.to_pyarrow_dataset(file_pruning_predicate=wanted))
+        return
     sql_type = _SQL_TYPES.get(partition or "", _SQL_TYPES["day"])
     typed = f", hive_types = {{'{partition}': {sql_type}}}" if partition else ""
-    files = ", ".join("'" + file.replace("'", "''") + "'" for file in opened.file_uris())
+    named = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
     session.execute(
-        f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet([{files}], union_by_name = true, "  # noqa: S608  our own names
+        f"CREATE TEMP VIEW {name} AS SELECT * FROM read_parquet([{named}], union_by_name = true, "  # noqa: S608  our own names
         f"hive_partitioning = {str(partition is not None).lower()}{typed})"
     )

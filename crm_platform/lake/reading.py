@@ -97,9 +97,9 @@ class Tables:
         found = self.folder(".").rglob("_delta_log")
         return sorted(log.parent.relative_to(self.root).as_posix() for log in found)
 
-    def files(self, table: str, days: Collection[Part] | None = None) -> list[str]:
-        """Where the files of the table's newest version lie, all or those of some partitions, sorted."""
-        opened = self.look(table)
+    def files(self, table: str, days: Collection[Part] | None = None, version: int | None = None) -> list[str]:
+        """Where the files of the table's newest version, or an older one, lie: all or those of some partitions, sorted."""
+        opened = self.look(table, version)
         if opened is None or (days is not None and not days):
             return []
         if days is None:

@@ -48,6 +48,15 @@ def test_two_engines_read_the_same_from_a_sound_table(lake, table):
     assert found.what.startswith("3 rows by the log and both engines")
 
 
+def test_a_day_older_than_a_column_reads_the_same_without_it(lake):
+    before = dt.date(2026, 3, 2)
+    rows = lake.scan("history/deal").collect().with_columns(processed_date=pl.lit(before), city=pl.lit("Oslo"))
+    lake.replace("history/deal", rows, days=[before])
+    (found,) = parity(lake, "history/deal").findings
+    assert found.passed
+    assert found.what == "6 rows by the log and both engines; 2026-03-03 reads the same."
+
+
 def test_a_table_that_is_not_there_yet_passes(lake):
     assert parity(lake, "current/lead").findings[0].what == "Nothing is written yet."
 
