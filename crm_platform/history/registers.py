@@ -134,8 +134,8 @@ def steps_of(
 def _unnamed(lazy: pl.LazyFrame, fields: Sequence[str]) -> tuple[pl.DataFrame, Ints, Ints] | None:
     """The versions without what puts them in order, each one's entity, and when each became known.
 
-    One pass compares each version with the one before and lets go of ids and times: of ten million versions half the
-    memory. None where they do not stand in order, or order cannot be told without positions, or a time is missing.
+    One pass compares each version with the one before and lets go of ids and times, which are most of what it reads. None
+    where they do not stand in order, or order cannot be told without positions, or a time is missing.
     """
     ids, (event, processed) = pl.col("entity_id"), (pl.col(name) for name in TIMES)
     is_same, falls = ids == ids.shift(1), event < event.shift(1)
