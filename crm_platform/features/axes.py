@@ -6,7 +6,7 @@ Integers in, integers out: entities are codes, moments are µs since 1970. What 
 import numpy as np
 
 from crm_platform.history.codes import Ints
-from crm_platform.history.orders import fit, is_new, order_by
+from crm_platform.history.orders import fit, in_order, is_new, order_by
 
 FEW = 10_000
 """So many are looked up as they stand; more of them entity by entity, which the processor's cache thanks for."""
@@ -92,7 +92,7 @@ def distinct_pairs(entity: Ints, moment: Ints) -> tuple[Ints, Ints]:
     bits = (int(moment.max()) - base + 1).bit_length()
     if fit(bits, int(entity.max()).bit_length()):
         keys = (entity << bits) | (moment - base)
-        keys.sort()
+        keys = in_order(keys)
         keys = keys[is_new(keys)]
         return keys >> bits, (keys & ((1 << bits) - 1)) + base
     order = order_by(entity, moment)

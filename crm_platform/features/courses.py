@@ -12,7 +12,7 @@ import numpy as np
 from crm_platform.features.axes import Axis, distinct_pairs
 from crm_platform.features.segments import Contributions
 from crm_platform.history.codes import Flags, Ints
-from crm_platform.history.orders import fit, is_new, order_by
+from crm_platform.history.orders import fit, in_order, is_new, order_by
 from crm_platform.history.walks import FOREVER
 
 Pairs = tuple[Ints, Ints]
@@ -124,7 +124,7 @@ class Places:
                 for number, (entity, moment) in enumerate(happenings)
             ]
         )
-        keys.sort()
+        keys = in_order(keys)
         numbers = (keys & ((1 << series) - 1)).astype(np.int8)
         keys >>= series
         passed = [np.cumsum(numbers == number) for number in range(len(happenings))]

@@ -4,6 +4,7 @@ Integers in, integers out. Places found on a sorted axis are `features.axes`' bu
 """
 
 import numpy as np
+import polars as pl
 
 from crm_platform.history.codes import Flags, Ints
 
@@ -13,6 +14,18 @@ KEY_BITS = 63
 def fit(*bits: int) -> bool:
     """Whether numbers of so many bits fit into one 64-bit key together."""
     return sum(bits) <= KEY_BITS
+
+
+def in_order(keys: Ints, *, is_scattered: bool = False) -> Ints:
+    """Keys sorted; they are used up, for what is returned may be the same array.
+
+    Numpy's stable sort merges what is sorted in parts already, ten times as fast as sorting it anew; on keys that stand in no
+    order at all Polars takes a third of the time of any of numpy's.
+    """
+    if is_scattered:
+        return pl.Series(keys).sort().to_numpy()
+    keys.sort(kind="stable")
+    return keys
 
 
 def is_new(*columns: Ints) -> Flags:
@@ -41,10 +54,8 @@ def grouped(values: Ints) -> tuple[Ints, Ints]:
         return values[order], order
     tagged = values << bits
     tagged |= np.arange(len(values))
-    tagged.sort()
-    order = tagged & ((1 << bits) - 1)
-    tagged >>= bits
-    return tagged, order
+    tagged = in_order(tagged, is_scattered=True)
+    return tagged >> bits, tagged & ((1 << bits) - 1)
 
 
 def order_by(entity: Ints, moment: Ints) -> Ints | None:
@@ -53,7 +64,8 @@ def order_by(entity: Ints, moment: Ints) -> Ints | None:
     What decides is sorted in one 64-bit number with the row below it, its lowest bits cut off where there is no room; the
     few that this leaves in doubt are sorted again.
     """
-    if not ((entity[1:] < entity[:-1]) | ((entity[1:] == entity[:-1]) & (moment[1:] < moment[:-1]))).any():
+    is_back = entity[1:] < entity[:-1]
+    if not (is_back | ((entity[1:] == entity[:-1]) & (moment[1:] < moment[:-1]))).any():
         return None
     base = int(moment.min())
     rows, span = len(entity).bit_length(), (int(moment.max()) - base).bit_length()
@@ -61,10 +73,10 @@ def order_by(entity: Ints, moment: Ints) -> Ints | None:
     if cut > span:
         return np.lexsort((moment, entity))
     tagged = ((entity << (span - cut)) | ((moment - base) >> cut)) << rows | np.arange(len(entity))
-    tagged.sort()
+    tagged = in_order(tagged, is_scattered=bool(is_back.any()))
     order = tagged & ((1 << rows) - 1)
     if cut:
-        tagged >>= rows
+        tagged = tagged >> rows
         tied = ~is_new(tagged)
         doubtful = np.flatnonzero(tied | np.append(tied[1:], False))
         mended = np.lexsort((moment[order[doubtful]], tagged[doubtful]))
