@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 
 from crm_platform.features.axes import Axis, Runs
-from crm_platform.history.codes import ABSENT, Codes, Flags, Ints, positions
+from crm_platform.history.codes import Codes, Flags, Ints, positions
 from crm_platform.history.orders import is_rising, order_by
 from crm_platform.history.registers import BEGINNING
 
@@ -37,12 +37,13 @@ class Questions:
     @classmethod
     def of(cls, keys: pl.Series, moment: Ints, oldest: Ints | None) -> "Questions":
         """Sorts questions about entities (null: nobody) at moments."""
-        codes = Codes(keys.unique().drop_nulls().sort())
-        asked = codes.encode(keys)
-        places = np.flatnonzero(asked != ABSENT)
-        order = order_by(asked[places], moment[places])
-        places = places if order is None else places[order]
-        return cls(codes, asked[places], moment[places], None if oldest is None else oldest[places], places)
+        asked = pl.LazyFrame({"key": keys, "moment": moment, "place": np.arange(len(keys))}).drop_nulls("key")
+        rows = asked.sort("key", "moment").collect(engine="streaming")
+        begins = (rows["key"] != rows["key"].shift(1)).fill_null(value=True)
+        entity = np.cumsum(begins.to_numpy(), dtype=np.int64) - 1
+        places = rows["place"].to_numpy()
+        ids = Codes(rows["key"].filter(begins))
+        return cls(ids, entity, rows["moment"].to_numpy(), None if oldest is None else oldest[places], places)
 
     def too_old(self, steps: pl.DataFrame, rows: Ints, questions: Ints | slice = slice(None)) -> Flags | None:
         """Which of the steps found are older than their questions allow; None where none can be."""

@@ -42,8 +42,8 @@ class Codes:
     @classmethod
     def of(cls, *columns: pl.Series) -> "Codes":
         """Numbers all ids that occur in any of the columns (of one type)."""
-        distinct = [part for column in columns for part in in_parts(lambda _, ids: ids.unique(), column)]
-        return cls(pl.concat(part.alias("id") for part in distinct).unique().drop_nulls().sort())
+        together = pl.concat(column.alias("id").to_frame().lazy() for column in columns)
+        return cls(together.drop_nulls().unique().sort("id").collect(engine="streaming")["id"])
 
     def __len__(self) -> int:
         """How many ids there are."""
