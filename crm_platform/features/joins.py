@@ -14,7 +14,7 @@ from crm_platform.contracts import UTC_US
 from crm_platform.features.searches import Questions, at_rest, in_passing
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.windows import MICROSECOND
-from crm_platform.history.codes import Ints, positions
+from crm_platform.history.codes import Ints, gathered
 from crm_platform.history.registers import VersionsError
 
 Timeline = pl.DataFrame | pl.LazyFrame
@@ -90,4 +90,4 @@ def _in_force(keys: pl.Series, moment: Ints, oldest: Ints | None, timeline: Time
     steps, rows = at_rest(lazy.collect(), asked, added) if found is None else found
     place = np.full(len(keys), -1, dtype=np.int64)
     place[asked.places] = rows
-    return steps.select(pl.all().gather(positions(place)))
+    return gathered(steps, place)

@@ -13,7 +13,7 @@ from crm_platform.features.portions import Frame, Inputs
 from crm_platform.features.searches import Questions
 from crm_platform.features.spines import SpineError, check_spine, micros_of, moments_of, refuse_taken, since_then
 from crm_platform.features.views import FeatureView
-from crm_platform.history.codes import Ints, positions
+from crm_platform.history.codes import Ints, gathered
 
 
 def features_at(
@@ -48,7 +48,7 @@ def features_at(
     answers, places = _at_rest(view, inputs, keys, micros_of(as_of)) if found is None else found
     place = np.full(len(keys), -1, dtype=np.int64)
     place[places] = np.arange(len(places))
-    told = since_then(answers.select(pl.all().gather(positions(place))), as_of)
+    told = since_then(gathered(answers, place), as_of)
     refuse_taken(spine, told.columns)
     return spine.hstack(told)
 

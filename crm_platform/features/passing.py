@@ -15,7 +15,7 @@ from crm_platform.features.axes import Runs
 from crm_platform.features.entities import is_merged_away
 from crm_platform.features.portions import Inputs
 from crm_platform.features.searches import Questions
-from crm_platform.features.streams import side_by_side
+from crm_platform.features.streams import DisorderError, side_by_side
 from crm_platform.features.views import FeatureView
 from crm_platform.history.codes import ABSENT, Codes, Flags, Ints, positions
 from crm_platform.history.links import Roots, roots_of
@@ -27,10 +27,6 @@ PORTION = 250_000
 
 Answers = tuple[pl.DataFrame, Ints]
 """is_deleted and the features, and the place of the question that each row answers."""
-
-
-class _DisorderError(Exception):
-    """Versions do not stand in the order of entities, or lack a time: somebody else has to look at them."""
 
 
 def in_passing(view: FeatureView, inputs: Inputs, keys: pl.Series, moment: Ints) -> Answers | None:
@@ -82,7 +78,7 @@ def in_passing(view: FeatureView, inputs: Inputs, keys: pl.Series, moment: Ints)
         return pl.concat(
             side_by_side(answered, _portions(versions.lazy().select(name for name in needed if name in there), ids))
         ), asked.places
-    except _DisorderError:
+    except DisorderError:
         return None
 
 
@@ -139,7 +135,7 @@ def _entities(versions: pl.LazyFrame) -> Iterator[pl.DataFrame]:
             or (last is not None and ids[0] < last)
             or any(rows[name].null_count() for name in TIMES)
         ):
-            raise _DisorderError
+            raise DisorderError
         last = ids[-1]
         held.append(rows)
         count += rows.height
@@ -147,8 +143,8 @@ def _entities(versions: pl.LazyFrame) -> Iterator[pl.DataFrame]:
             whole = pl.concat(held)
             end = int(whole["entity_id"].search_sorted(rows["entity_id"].tail(1), side="left")[0])
             if end:
-                yield whole.head(end).rechunk()
+                yield whole.head(end)
             held, count = [whole[end:]], whole.height - end
             enough = max(PORTION, 2 * count)
     if count:
-        yield pl.concat(held, rechunk=True)
+        yield pl.concat(held)

@@ -11,6 +11,7 @@ import numpy as np
 import polars as pl
 
 from crm_platform.features.axes import Axis, Runs
+from crm_platform.features.streams import DisorderError, side_by_side
 from crm_platform.history.codes import Codes, Flags, Ints, positions
 from crm_platform.history.orders import is_rising, order_by
 from crm_platform.history.registers import BEGINNING
@@ -66,30 +67,67 @@ def in_passing(timeline: pl.LazyFrame, asked: Questions, columns: Sequence[str])
         columns: The columns that are asked for.
     """
     kept = [timeline.select(columns).collect_schema().to_frame()]
-    place, count, entity, known = np.full(len(asked.entity), -1, dtype=np.int64), 0, -1, BEGINNING
-    for batch in timeline.collect_batches(maintain_order=True):
-        steps = _timed(batch)
-        runs, named = _Standing.of(steps, asked.codes).runs()
-        if runs is None:
-            return None
-        if not len(named):
-            continue
-        first, last = int(runs.first[0]), int(runs.end[-1]) - 1
-        if named[0] < entity or (named[0] == entity and runs.moment[first] < known):
-            return None
-        entity, known = int(named[-1]), int(runs.moment[last])
-        low, high = np.searchsorted(asked.entity, [named[0], named[-1] + 1])
-        run = np.searchsorted(named, asked.entity[low:high])
-        here = low + np.flatnonzero(named[run] == asked.entity[low:high])
-        rows = runs.last_by(run[here - low], asked.moment[here])
-        here, rows = here[rows >= 0], rows[rows >= 0]
-        place[here] = count + np.arange(len(here))
-        too_old = asked.too_old(steps, rows, here)
-        if too_old is not None:
-            place[here[too_old]] = -1
-        kept.append(steps.select(pl.col(columns).gather(pl.Series(rows))))
-        count += len(here)
+    place, count, before = np.full(len(asked.entity), -1, dtype=np.int64), 0, (-1, BEGINNING)
+    batches = timeline.collect_batches(maintain_order=True)
+    try:
+        for passed in side_by_side(lambda batch: _passed(batch, asked, columns), batches):
+            if passed is None:
+                continue
+            if passed.first < before:
+                return None
+            before = passed.last
+            place[passed.questions] = np.where(passed.too_old, -1, count + np.arange(len(passed.questions)))
+            kept.append(passed.steps)
+            count += passed.steps.height
+    except DisorderError:
+        return None
     return pl.concat(kept), place
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """What a batch of steps answers.
+
+    Attributes:
+        first: The entity and the moment of its first step of anybody asked about.
+        last: Those of its last one.
+        questions: The questions that it answers, unless a later batch does.
+        steps: The step for each of them.
+        too_old: Whether each of these is older than its question allows.
+    """
+
+    first: tuple[int, int]
+    last: tuple[int, int]
+    questions: Ints
+    steps: pl.DataFrame
+    too_old: Flags | bool
+
+
+def _passed(batch: pl.DataFrame, asked: Questions, columns: Sequence[str]) -> _Passed | None:
+    """What a batch of steps answers; None where nobody asks about any of its entities.
+
+    Raises:
+        DisorderError: Its steps are in no order.
+    """
+    steps = _timed(batch)
+    runs, named = _Standing.of(steps, asked.codes).runs()
+    if runs is None:
+        raise DisorderError
+    if not len(named):
+        return None
+    low, high = np.searchsorted(asked.entity, [named[0], named[-1] + 1])
+    run = np.searchsorted(named, asked.entity[low:high])
+    here = low + np.flatnonzero(named[run] == asked.entity[low:high])
+    rows = runs.last_by(run[here - low], asked.moment[here])
+    here, rows = here[rows >= 0], rows[rows >= 0]
+    too_old = asked.too_old(steps, rows, here)
+    return _Passed(
+        first=(int(named[0]), int(runs.moment[runs.first[0]])),
+        last=(int(named[-1]), int(runs.moment[runs.end[-1] - 1])),
+        questions=here,
+        steps=steps.select(pl.col(columns).gather(pl.Series(rows))),
+        too_old=False if too_old is None else too_old,
+    )
 
 
 def at_rest(steps: pl.DataFrame, asked: Questions, columns: Sequence[str]) -> Found:

@@ -15,6 +15,10 @@ Stretch = TypeVar("Stretch")
 Result = TypeVar("Result")
 
 
+class DisorderError(Exception):
+    """What passes by does not stand in the order of entities: whoever wants it has to hold all of it."""
+
+
 def side_by_side(work: Callable[[Stretch], Result], stretches: Iterable[Stretch]) -> Iterator[Result]:
     """The work on each stretch, in order; numpy and Polars let threads run at the same time.
 

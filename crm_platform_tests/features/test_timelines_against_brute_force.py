@@ -176,10 +176,17 @@ def test_features_at_any_moment_are_what_a_join_with_the_timeline_gives(them, to
 
 @pytest.mark.parametrize("portion", [1, 50, 10**6])
 def test_entities_that_pass_by_in_portions_of_any_size_answer_as_their_timeline_does(
-    them, told_frames, portion, monkeypatch
+    them, told_frames, portion, monkeypatch, tmp_path
 ):
     _, merges, versions = told_frames
     monkeypatch.setattr(passing, "PORTION", portion)
+
+    def in_batches(rows):
+        rows.write_parquet(tmp_path / "versions.parquet", row_group_size=10)
+        lazy = pl.scan_parquet(tmp_path / "versions.parquet")
+        assert sum(1 for _ in lazy.collect_batches()) > 10
+        return lazy
+
     view = FeatureView(name="own", entity="account", features=[Attribute("size"), Attribute("stage")])
     spine = pl.concat(
         [probes(them, 40), pl.DataFrame({"entity_id": [None, "nobody", "0", "zz"], "as_of": [START] * 4})]
@@ -192,9 +199,9 @@ def test_entities_that_pass_by_in_portions_of_any_size_answer_as_their_timeline_
             versions.sort("entity_id"),
             versions.sort("entity_id", "processed_time", descending=[False, True]),
         ):
-            assert joined.equals(features_at(spine, view, None, facts, versions=own.lazy()))
+            assert joined.equals(features_at(spine, view, None, facts, versions=in_batches(own)))
             assert joined.equals(features_at(spine, view, None, facts, versions=own))
-        asked = passing.Inputs(None, facts, versions.sort("entity_id"))
+        asked = passing.Inputs(None, facts, in_batches(versions.sort("entity_id")))
         assert passing.in_passing(view, asked, spine["entity_id"], spine["as_of"].to_physical().to_numpy()) is not None
         assert joined["stage"].n_unique() > 3
         assert joined["is_deleted"].sum() > 100
