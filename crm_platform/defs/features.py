@@ -46,7 +46,7 @@ def _timeline(
         table,
         group=GROUP,
         description=(
-            f"Every moment at which a feature of a {bound.name} changes, as it became known. Any backward as-of join on "
+            f"Every moment at which a feature of any {bound.name} changes, as it became known. Any backward as-of join on "
             f"known_at gives the exact value." + (f"\n\nLeft out for this CRM:{left_out}" if left_out else "")
         ),
         columns=column_schema(
