@@ -1,8 +1,9 @@
-"""How runs wait for a pool and get it: asleep, and one at a time.
+"""How runs wait for a pool and get it: asleep, one at a time, and for sure.
 
-Two faults of Dagster 1.13 are mended, by replacing methods (ADR 18); nothing else of Dagster is changed, here or
+Three faults of Dagster 1.13 are mended, by replacing methods (ADR 18); nothing else of Dagster is changed, here or
 elsewhere. It never sleeps while it waits: a waiting run keeps a core busy, and runs that share a process keep each other from
-working. And two runs that ask at the same instant may both be given the one slot of a table.
+working. Two runs that ask at the same instant may both be given the one slot of a table. And a run that begins to wait in the
+instant in which the slot comes free waits for ever. `slots` mends the latter two.
 """
 
 import time
@@ -16,13 +17,13 @@ AT_LEAST_EVERY = 1.0
 
 
 def mend_pools() -> None:
-    """Makes the runs of this process wait asleep, and take only slots that are free; before the first one starts."""
+    """Makes the runs of this process wait asleep, and be given a slot that is free, before the first one starts."""
     InstanceConcurrencyContext.interval_to_next_pending_claim_check = until_next_claim
     InstanceConcurrencyContext.__init__ = begun
 
 
 def begun(self: InstanceConcurrencyContext, instance: dg.DagsterInstance, dagster_run: dg.DagsterRun) -> None:
-    """Begins as Dagster does to claim the slots of a run, which are taken by `slots` from here on."""
+    """Begins as Dagster does to claim the slots of a run, which are asked for and taken by `slots` from here on."""
     from crm_platform.defs.slots import mend_slots  # noqa: PLC0415  long to import, and only runs need it
 
     mend_slots()

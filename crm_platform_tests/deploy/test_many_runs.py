@@ -16,7 +16,7 @@ from dagster._utils.concurrency import ConcurrencySlotStatus
 
 from crm_platform.cli import main
 from crm_platform.defs.jobs import EVERYTHING
-from crm_platform.defs.slots import claimed
+from crm_platform.defs.slots import asked, claimed
 from crm_platform.lake import Lake
 from crm_platform_tests.defs.test_waiting import as_installed
 from crm_platform_tests.deploy.many import run_all, run_until
@@ -94,6 +94,28 @@ def slots_given(claim, storage):
         storage.delete_concurrency_limit("one")
 
 
+def asks_until_given(ask, storage, times=3):
+    """After how many asks a run is given a slot that came free just before the run stood in the queue; None for never."""
+
+    def before(_connection, _cursor, statement, *_):
+        if statement.startswith("INSERT INTO pending_steps") and taken_by_first:
+            taken_by_first.clear()
+            storage.free_concurrency_slot_for_step("first", "step")
+
+    storage.set_concurrency_slots("one", 1)
+    taken_by_first = [ask(storage, "one", "first", "step").is_claimed]
+    assert taken_by_first == [True]
+    sqlalchemy.event.listen(storage._engine, "before_cursor_execute", before)
+    try:
+        given = (ask(storage, "one", "second", "step").is_claimed for _ in range(times))
+        return next((asks for asks, is_given in enumerate(given, 1) if is_given), None)
+    finally:
+        assert taken_by_first == []
+        sqlalchemy.event.remove(storage._engine, "before_cursor_execute", before)
+        storage.free_concurrency_slots_for_run("second")
+        storage.delete_concurrency_limit("one")
+
+
 @pytest.mark.usefixtures("served")
 def test_dagster_gives_the_one_slot_of_a_pool_to_two_runs_that_ask_at_the_same_instant_and_ours_does_not():
     """Why `slots.claimed` is there; when the first half fails, Dagster has mended it, and it may go."""
@@ -101,6 +123,15 @@ def test_dagster_gives_the_one_slot_of_a_pool_to_two_runs_that_ask_at_the_same_i
         storage = instance.event_log_storage
         assert slots_given(as_installed(sql_event_log).SqlEventLogStorage._claim_concurrency_slot, storage) == 2
         assert slots_given(claimed, storage) == 1
+
+
+@pytest.mark.usefixtures("served")
+def test_dagster_never_gives_a_slot_that_came_free_while_a_run_began_to_wait_and_ours_does():
+    """Why `slots.asked` is there; when the first half fails, Dagster has mended it, and it may go."""
+    with dg.DagsterInstance.get() as instance:
+        storage = instance.event_log_storage
+        assert asks_until_given(as_installed(sql_event_log).SqlEventLogStorage.claim_concurrency_slot, storage) is None
+        assert asks_until_given(asked, storage) == 1
 
 
 def test_twenty_runs_at_once_over_days_that_overlap_leave_what_one_leaves(crm, served):
@@ -116,7 +147,12 @@ def test_twenty_runs_at_once_over_days_that_overlap_leave_what_one_leaves(crm, s
 def test_two_runs_of_everything_at_once_both_succeed(crm, served):
     command = [sys.executable, "-m", "crm_platform_tests.pipeline", str(served)]
     started = [subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.DEVNULL) for _ in range(2)]
-    codes = [one.wait(timeout=300) for one in started]
+    try:
+        codes = [one.wait(timeout=300) for one in started]
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
     with dg.DagsterInstance.get() as instance:
         assert failures(instance) == []
         assert codes == [0, 0]
