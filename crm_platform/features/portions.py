@@ -16,8 +16,10 @@ from crm_platform.history.links import roots_of
 
 Frame = pl.DataFrame | pl.LazyFrame
 
-ROWS_AT_ONCE = 4_000_000
+ROWS_AT_ONCE = 3_000_000
 """How many versions of activities are held at once, about."""
+LOOKED_AT = 65_536
+"""How many of them are looked at to find the entities of a portion: all would be gigabytes of ids where activities are many."""
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,12 @@ def portions_of(view: FeatureView, whole: Inputs) -> list[Inputs]:
 
 
 def _ranges(activities: pl.LazyFrame, key: str) -> Iterator[tuple[Any, Any]]:
-    """Ranges of ids that hold about as many rows as may be held at once; a busier entity stands alone."""
-    counted = activities.filter(pl.col(key).is_not_null()).group_by(key).len().sort(key).collect(engine="streaming")
-    number = counted["len"].cum_sum() // ROWS_AT_ONCE
+    """Ranges of ids that hold about as many rows as may be held at once, and more where one entity alone has more."""
+    every = max(ROWS_AT_ONCE // LOOKED_AT, 1)
+    is_looked_at = (pl.col("row") % every == 0) & pl.col(key).is_not_null()
+    keys = activities.select(key).with_row_index("row").filter(is_looked_at).select(key).collect(engine="streaming")
+    counted = keys.group_by(key).len().sort(key)
+    number = counted["len"].cast(pl.Int64).cum_sum() * every // ROWS_AT_ONCE
     firsts = counted[key].filter(number != number.shift(1)).to_list()
     yield from pairwise([None, *firsts, None])
 
