@@ -19,7 +19,7 @@ def mend_slots() -> None:
 def asked(
     self: SqlEventLogStorage, concurrency_key: str, run_id: str, step_key: str, priority: int | None = None
 ) -> ConcurrencyClaimStatus:
-    """Asks for a slot of a pool, and calls up who waits the longest if there is one that nobody was called up for.
+    """Asks for a slot of a pool, and calls up the first of the queue if there is one that nobody was called up for.
 
     Dagster calls a step up when it begins to wait while a slot is free, or when another step gives its slot back. A slot that
     is given back after the one was asked and before the step stands in the queue calls up nobody, and is waited for for ever.
