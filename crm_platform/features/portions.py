@@ -86,7 +86,8 @@ def _ranges(activities: pl.LazyFrame, key: str) -> Iterator[tuple[Any, Any]]:
 def _moved(activities: pl.LazyFrame, key: str) -> pl.DataFrame | None:
     """The activities whose versions name several entities, with each of these; None where rows are not sorted by id."""
     before = pl.all().shift(1).name.suffix("_before")
-    pairs = activities.select("entity_id", key).with_columns(before)
+    rows = activities.filter(pl.col("entity_id").is_not_null())
+    pairs = rows.select("entity_id", key).with_columns(before)
     is_unsorted = (pl.col("entity_id") < pl.col("entity_id_before")).any()
     if pairs.select(is_unsorted).collect(engine="streaming").item():
         return None
