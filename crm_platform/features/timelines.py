@@ -54,11 +54,12 @@ def build_timeline(
     window = _bound("since", since), _bound("until", until)
     if closing is not None and window[0] is None:
         raise TimelineError.endless(view)
-    portions = portions_of(view, Inputs(activities, merges, versions, closing))
-    if len(portions) == 1:
-        known = known_of(view, portions[0], window[0])
+    whole = Inputs(activities, merges, versions, closing)
+    portions = portions_of(view, whole)
+    if portions is None:
+        known = known_of(view, whole, window[0])
         return streamed(lambda: known.all_steps(*window), known.steps(0, 0).schema)
-    empty = known_of(view, portions[0].emptied(), window[0])
+    empty = known_of(view, portions.emptied(), window[0])
 
     def frames() -> Iterator[pl.DataFrame]:
         for portion in portions:

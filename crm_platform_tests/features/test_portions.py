@@ -20,7 +20,13 @@ NOON = dt.datetime(2026, 3, 1, 12, tzinfo=dt.UTC)
 @pytest.fixture(autouse=True)
 def small_portions(monkeypatch):
     monkeypatch.setattr("crm_platform.features.portions.ROWS_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr("crm_platform.features.portions.SET_APART", AT_ONCE)
     monkeypatch.setattr("crm_platform.features.portions.LOOKED_AT", LOOKED_AT)
+
+
+@pytest.fixture(params=[0, 1_000], ids=["set apart", "read again"])
+def portions_read_again(request, monkeypatch):
+    monkeypatch.setattr("crm_platform.features.portions.READ_AGAIN", request.param)
 
 
 def activities():
@@ -39,21 +45,28 @@ def told(ids, accounts):
     )
 
 
+@pytest.mark.usefixtures("portions_read_again")
 def test_portions_found_by_looking_at_some_rows_hold_every_account_once_and_about_as_many_rows_as_may_be():
     whole = activities()
     portions = portions_of(VIEW, Inputs(whole, None, None))
-    assert [one.high for one in portions[:-1]] == [one.low for one in portions[1:]]
-    assert (portions[0].low, portions[-1].high) == (None, None)
-    assert all(one < other for one, other in pairwise([portion.high for portion in portions[:-1]]))
-    held = [portion.activities.collect()["account_id"] for portion in portions]
-    assert sum(len(accounts) for accounts in held) == whole.select(pl.col("account_id").count()).collect().item()
-    assert sum(BUSY in accounts for accounts in held) == 1
-    assert all(len(accounts) < AT_ONCE * 1.5 for accounts in held if BUSY not in accounts)
-    assert len(portions) <= ROWS / AT_ONCE
+    ranges = [portion.inputs for portion in portions.ranges]
+    assert [one.high for one in ranges[:-1]] == [one.low for one in ranges[1:]]
+    assert (ranges[0].low, ranges[-1].high) == (None, None)
+    assert all(one < other for one, other in pairwise([one.high for one in ranges[:-1]]))
+    held = [portion.activities.collect() for portion in portions]
+    assert all(rows["entity_id"].is_sorted() for rows in held)
+    of_somebody = whole.filter(pl.col("account_id").is_not_null()).collect()
+    assert pl.concat(held).sort("entity_id").equals(of_somebody.select(held[0].columns))
+    assert sum(BUSY in rows["account_id"] for rows in held) == 1
+    assert all(len(rows) < AT_ONCE * 1.5 for rows in held if BUSY not in rows["account_id"])
+    assert 1 < len(portions) <= ROWS / AT_ONCE
 
 
+@pytest.mark.usefixtures("portions_read_again")
 def test_an_activity_that_changed_its_account_is_in_the_portions_of_both_whatever_stands_between_its_versions():
     moved = told(["t", None, "t"], ["a000", "a150", "a299"])
     portions = portions_of(VIEW, Inputs(pl.concat([moved, activities()]), None, None))
-    held = [one.activities.filter(pl.col("entity_id") == "t").collect()["account_id"].to_list() for one in portions]
+    held = [
+        portion.activities.filter(pl.col("entity_id") == "t").collect()["account_id"].to_list() for portion in portions
+    ]
     assert held == [["a000", "a299"], *[[]] * (len(portions) - 2), ["a000", "a299"]]

@@ -316,12 +316,16 @@ def test_small_chunks_and_portions_and_wide_keys_give_the_same_timeline(told_fra
     monkeypatch.setattr("crm_platform.features.known.CHUNK", 40)
     assert build_timeline(everything(), activities, merges, versions=versions).collect().equals(whole)
     monkeypatch.setattr("crm_platform.features.portions.ROWS_AT_ONCE", 20)
+    monkeypatch.setattr("crm_platform.features.portions.SET_APART", 20)
+    monkeypatch.setattr("crm_platform.features.spills.ROWS_AT_ONCE", 100)
     by_id = activities.sort("entity_id", maintain_order=True)
     assert len(portions_of(everything(), Inputs(by_id.lazy(), merges, versions))) > 30
-    assert len(portions_of(everything(), Inputs(activities.lazy(), merges, versions))) == 1
-    in_portions = build_timeline(everything(), by_id.lazy(), merges, versions=versions).collect()
-    assert_frame_equal(in_portions, whole, rel_tol=1e-15)  # a deviation is scaled by the greatest number of its portion
-    assert in_portions.drop("minutes_std_3d").equals(whole.drop("minutes_std_3d"))
+    assert portions_of(everything(), Inputs(activities.lazy(), merges, versions)) is None
+    for portions_read_again in (0, 1_000):
+        monkeypatch.setattr("crm_platform.features.portions.READ_AGAIN", portions_read_again)
+        in_portions = build_timeline(everything(), by_id.lazy(), merges, versions=versions).collect()
+        assert_frame_equal(in_portions, whole, rel_tol=1e-15)  # a deviation is scaled by its portion's greatest number
+        assert in_portions.drop("minutes_std_3d").equals(whole.drop("minutes_std_3d"))
     assert build_timeline(everything(), activities.lazy(), merges, versions=versions).collect().equals(whole)
     monkeypatch.setattr("crm_platform.history.orders.KEY_BITS", 8)
     assert build_timeline(everything(), activities, merges, versions=versions).collect().equals(whole)
