@@ -3,6 +3,8 @@
 What a stretch is, and what is done on it, is the caller's.
 """
 
+import ctypes
+import platform
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -56,3 +58,9 @@ def streamed(frames: Callable[[], Iterator[pl.DataFrame]], schema: pl.Schema) ->
                 return
 
     return register_io_source(read, schema=schema)
+
+
+def give_back() -> None:
+    """Memory that is free goes back to the system: glibc keeps it where it lies between what is held."""
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)

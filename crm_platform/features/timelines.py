@@ -10,7 +10,7 @@ import polars as pl
 
 from crm_platform.features.known import TimelineError, known_of
 from crm_platform.features.portions import Frame, Inputs, portions_of
-from crm_platform.features.streams import streamed
+from crm_platform.features.streams import give_back, streamed
 from crm_platform.features.views import FeatureView
 
 EPOCH = datetime.fromisoformat("1970-01-01T00:00:00+00:00")
@@ -64,6 +64,7 @@ def build_timeline(
     def frames() -> Iterator[pl.DataFrame]:
         for portion in portions:
             yield from known_of(view, portion, window[0]).all_steps(*window)
+            give_back()
 
     return streamed(frames, empty.steps(0, 0).schema)
 

@@ -1,9 +1,11 @@
 import threading
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
-from crm_platform.features.streams import side_by_side, streamed
+from crm_platform.features.streams import give_back, side_by_side, streamed
 
 
 def numbers(stretch):
@@ -55,3 +57,17 @@ def test_a_streamed_frame_is_made_anew_each_time_as_far_as_it_is_read():
     made.clear()
     assert lazy.head(15).collect()["n"].to_list() == list(range(15))
     assert made == [0, 10]
+
+
+def held_mib():
+    """What the process holds of memory, in MiB; Linux tells it."""
+    fields = (line.split() for line in Path("/proc/self/status").read_text(encoding="ascii").splitlines())
+    return next(int(field[1]) // 1024 for field in fields if field[0] == "RssAnon:")
+
+
+def test_memory_that_is_free_between_what_is_held_goes_back():
+    pieces = [np.ones(10_000) for _ in range(4_000)]
+    del pieces[1::2]
+    before = held_mib()
+    give_back()
+    assert before - held_mib() > 100
