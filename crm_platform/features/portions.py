@@ -31,8 +31,8 @@ READ_AGAIN = 6
 about as much as reading everything six times."""
 
 SET_APART = 1_000_000
-"""How many versions of activities are held at once where they are set apart, about: there smaller portions cost little, and
-memory that is used again and again for a hundred of them is not all given back."""
+"""How many versions of activities are held at once where they are set apart, about: there smaller portions cost
+little, and hold less."""
 
 
 @dataclass(frozen=True)

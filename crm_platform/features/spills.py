@@ -68,8 +68,10 @@ def _part(file: BinaryIO, places: Sequence[Place], schema: pl.Schema) -> pl.Lazy
 
 
 def _write(file: BinaryIO, piece: bytes) -> None:
+    left = memoryview(piece)
     try:
-        file.write(piece)
+        while left:
+            left = left[file.write(left) :]  # where room ends, what fits is written without an error
     except OSError as error:
         raise OSError(
             error.errno,

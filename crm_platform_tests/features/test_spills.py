@@ -57,14 +57,21 @@ def test_what_lies_on_disk_has_no_name_that_could_outlive_the_process(tmp_path, 
         assert parts[0].collect().height == 50
 
 
-def test_where_there_is_no_room_the_error_says_where_and_what_to_do(tmp_path, monkeypatch):
+def whole(batch):
+    return [np.arange(batch.height)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "rows_of"), [(PARTS, by_number), (1, whole)], ids=["later pieces", "one piece alone"]
+)
+def test_where_there_is_no_room_the_error_says_where_and_what_to_do(tmp_path, monkeypatch, parts, rows_of):
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
     try:
         with (
             pytest.raises(OSError, match=rf"set apart in {tmp_path}.*TMPDIR"),
-            set_apart(rows(9_999).lazy(), 3, by_number),
+            set_apart(rows(9_999).lazy(), parts, rows_of),
         ):
             pass
     finally:
